@@ -1,0 +1,21 @@
+"""salnb: neuron sensitivity, sensitivity adjustment learning (SAL) and Lyapunov exponents for PyTorch networks."""
+
+from .functional import log_sensitivity, neuron_sensitivity, sensitivity_gradient
+from .lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from .networks import DeepNet, TanhRNN, rnn_step
+from .sal import SAL, sal_pretrain
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SAL",
+    "DeepNet",
+    "LyapunovSpectrum",
+    "TanhRNN",
+    "log_sensitivity",
+    "lyapunov_spectrum",
+    "neuron_sensitivity",
+    "rnn_step",
+    "sal_pretrain",
+    "sensitivity_gradient",
+]

@@ -1,0 +1,160 @@
+"""Sensitivity adjustment learning: a local rule, per neuron, as an optimizer beside the one that learns the task."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from .adjustment import Measure, Stack, stack_layers
+from .passes import Observation, PassRecorder
+from .pretrain import sal_pretrain
+from .watch import find_layers
+
+__all__ = ["SAL", "sal_pretrain"]
+
+RULES, AVERAGES = ("one_sided", "proportional"), ("mean", "rms")
+
+
+def _check(lr: float, target: float, decay: float, rule: str, average: str) -> None:
+    for name, value, fits, wanted in (
+        ("lr", lr, lr >= 0, "a rate >= 0"),
+        ("target", target, target > 0, "a sensitivity > 0 (1 keeps signals at their size)"),
+        ("decay", decay, 0 <= decay < 1, "a number in [0, 1); 0 means no memory of earlier passes"),
+        ("rule", rule, rule in RULES, f"one of {', '.join(RULES)}"),
+        ("average", average, average in AVERAGES, f"one of {', '.join(AVERAGES)}"),
+    ):
+        if not fits:
+            raise ValueError(f"{name}: got {value!r}, expected {wanted}")
+
+
+class SAL(torch.optim.Optimizer):
+    r"""Moves each neuron's weights along its sensitivity's gradient until the sensitivity's running average is 1.
+
+    .. math:: \bar s \leftarrow \beta \bar s + (1 - \beta)\,\mathrm{E}[s], \qquad
+        \Delta w = \eta\,\nabla_w \mathrm{E}[s], \quad \Delta\theta = \eta\,\partial_\theta \mathrm{E}[s]
+
+    for neurons whose average is below target (``"one_sided"``), or with the factor target − s̄, up and down, for all
+    (``"proportional"``). Use: forward, backward, ``optimizer.step()``, ``sal.step()``; one change per call of the model.
+
+    Args:
+        model: the module whose calls are the passes.
+        lr: η >= 0. target: > 0. decay: β in [0, 1), per pass. The average trails the sensitivity by about
+            η / (1 − β), and the one-sided rule overshoots by that much.
+        rule: "one_sided" or "proportional".
+        layers: names, or {name: activation} where forward calls the activation as a function. Default: every Linear
+            followed by a known activation module, save the one that reads the input; nn.RNN; DeepNet; TanhRNN.
+        average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much.
+
+    Raises:
+        ValueError: a setting out of range, a layer that cannot be watched. RuntimeError: ``step()`` without a pass.
+
+    Source: Shibata et al., Neural Networks 143 (2021). Acting only below target follows the authors' later work; the
+    defaults, "proportional", "rms" and gating are this project's.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+        >>> sal = SAL(net)
+        >>> _ = net(torch.zeros(4, 2))
+        >>> sal.step()
+    """
+
+    def __init__(
+        self, model: nn.Module, *, lr: float = 2e-3, target: float = 1.0, decay: float = 0.9, rule: str = "one_sided",
+        layers: Iterable[str] | Mapping[str, object] | None = None, average: str = "mean",
+    ) -> None:  # fmt: skip
+        _check(lr, target, decay, rule, average)
+        self._layers = find_layers(model, layers)
+        groups = [{"params": layer.parameters, "name": layer.name} for layer in self._layers]
+        super().__init__(groups, dict(lr=lr, target=target, decay=decay, rule=rule, average=average))
+        self._recorder = PassRecorder(model, self._layers)
+        self._log_sensitivity: Tensor | None = None
+        self._gated: tuple[object, list[tuple[Tensor, nn.Parameter, Tensor]]] | None = None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Does nothing: the gradients belong to the optimizer that learns the task."""
+
+    def detach(self) -> None:
+        """Removes the hooks; the model is as it was before SAL was attached."""
+        self._recorder.remove()
+
+    @property
+    def sensitivity(self) -> dict[str, Tensor]:
+        """The running average s̄ (..., N) of each layer that has been observed."""
+        return {a.name: self.state[a.weight]["sensitivity"] for a in self._layers if a.weight in self.state}
+
+    def share_below_target(self) -> Tensor:
+        """Share of neurons (L, ...) whose running average is below target."""
+        pairs = zip(self._layers, self.param_groups, strict=True)
+        return torch.stack([(self.state[a.weight]["sensitivity"] < group["target"]).float().mean(-1) for a, group in pairs])
+
+    def log_sensitivity(self) -> Tensor:
+        """Log RMS sensitivity (L, ...) of the last pass over its samples and neurons, in nats per layer or time step."""
+        if self._recorder.finished is None and self._log_sensitivity is not None:
+            return self._log_sensitivity
+        with torch.no_grad():
+            return self._in_order(self._measure(self._recorder.observations()))
+
+    def step(self, closure: Callable[[], object] | None = None) -> object:
+        """One change of every watched layer along the gradient of its mean sensitivity over the last pass.
+
+        The pass is used up. Neurons that ``gate_gradients_`` held back are first put back to where they were, so
+        that neither momentum nor Adam has moved them.
+
+        Raises:
+            RuntimeError: no pass is waiting, or a watched layer did not run in it; nothing is changed then.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.no_grad():
+            observations = self._recorder.observations()
+            self._put_gated_rows_back()
+            measured = self._measure(observations)
+            for members, stack, measure in measured:
+                by_weight, by_bias = stack.change(measure.average)
+                for j, i in enumerate(members):
+                    layer = self._layers[i]
+                    self.state[layer.weight]["sensitivity"] = measure.average[j].clone()
+                    layer.weight.add_(by_weight[j])
+                    if layer.bias is not None:
+                        layer.bias.add_(by_bias[j])
+            self._log_sensitivity = self._in_order(measured)
+        self._recorder.finished = None
+        return loss
+
+    def gate_gradients_(self) -> None:
+        """Optional, between ``backward()`` and ``optimizer.step()``: neurons below target learn by SAL alone this time.
+
+        Their gradients (recurrent or hidden weights, biases and, in an RNN, input weights) become 0, and their weights
+        are remembered: ``sal.step()`` puts them back, because momentum and Adam move a weight whose gradient is zero.
+
+        Raises:
+            RuntimeError: no pass is waiting.
+        """
+        saved: list[tuple[Tensor, nn.Parameter, Tensor]] = []
+        with torch.no_grad():
+            for members, stack, measure in self._measure(self._recorder.observations()):
+                for rows, i in zip((measure.average < stack.target).unbind(0), members, strict=True):
+                    layer = self._layers[i]
+                    for parameter in (*layer.parameters, *layer.others):
+                        below = rows.unsqueeze(-1) if parameter.ndim > rows.ndim else rows
+                        saved.append((below, parameter, parameter.clone()))
+                        if parameter.grad is not None:
+                            parameter.grad.masked_fill_(below, 0.0)
+        self._gated = (self._recorder.finished, saved)
+
+    def _put_gated_rows_back(self) -> None:
+        gated, self._gated = self._gated, None
+        if gated is not None and gated[0] is self._recorder.finished:  # else it belongs to a pass since replaced
+            for rows, parameter, before in gated[1]:
+                parameter.copy_(torch.where(rows, before, parameter))
+
+    def _measure(self, observations: list[list[Observation]]) -> list[tuple[list[int], Stack, Measure]]:
+        averages = [self.state[a.weight].get("sensitivity") if a.weight in self.state else None for a in self._layers]
+        stacks = stack_layers(self._layers, observations, self.param_groups, averages)
+        return [(members, stack, stack.measure()) for members, stack in stacks]
+
+    def _in_order(self, measured: list[tuple[list[int], Stack, Measure]]) -> Tensor:
+        rows = {i: row for members, _, measure in measured for i, row in zip(members, measure.log_sensitivity, strict=True)}
+        return torch.stack([rows[i] for i in range(len(self._layers))])
