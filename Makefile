@@ -1,0 +1,50 @@
+# `make` alone says what there is. Every command makes its own environment in .venv first, and again only when the pins
+# change. All paths are relative and .venv's programs are run as modules, so a folder with a space in its name is fine.
+PYTHON ?= python3
+VENV := .venv/bin/python
+
+# What the reader's own Jupyter, IPython and matplotlib are set to must not change the book. pip's settings pass untouched.
+HERE := $(CURDIR)/.venv
+export JUPYTER_PREFER_ENV_PATH := 1
+export JUPYTER_CONFIG_DIR := $(HERE)/config/jupyter
+export JUPYTER_DATA_DIR := $(HERE)/config/jupyter-data
+export IPYTHONDIR := $(HERE)/config/ipython
+export MPLCONFIGDIR := $(HERE)/config/matplotlib
+export PYTHONNOUSERSITE := 1
+unexport MPLBACKEND PYTHONPATH PYTHONHOME SALNB_STATIC
+
+.DEFAULT_GOAL := help
+.PHONY: help book test live results notebooks address wheel clean env
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+book: env  ## execute every chapter and build the pages into _build/html
+	@$(VENV) -m tools.build
+
+test: env  ## ruff, unit tests, doctests, every notebook, and the built pages if there are any
+	@$(VENV) -m ruff check .
+	@$(VENV) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+
+live: env  ## JupyterLab on the chapters, widgets and all (ARGS="--no-browser --port=9999" reaches it)
+	@$(VENV) -m jupyterlab --notebook-dir=book $(ARGS)
+
+results: env  ## run the paper-scale experiments again and store them in book/results
+	@$(VENV) -m salnb.results
+
+notebooks: env  ## for maintainers: execute all chapters in place
+	@$(VENV) -m tools.notebooks
+	@$(VENV) -m tools.hero
+
+address: env  ## for maintainers: carry the address in pyproject.toml into notebooks, README and CITATION.cff
+	@$(VENV) -m tools.address
+
+wheel: env  ## the library as one file in dist/, to be uploaded to Colab or installed elsewhere
+	@$(VENV) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:  ## remove everything that the commands above have made
+	rm -rf .venv _build dist .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+env:
+	@$(PYTHON) tools/environment.py

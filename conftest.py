@@ -1,0 +1,33 @@
+"""What all tests share: the device as a parameter, one thread a worker, figures without a window."""
+
+import os
+from collections.abc import Iterator
+
+import matplotlib
+import pytest
+import torch
+
+# In the environment, because the kernels that nbval starts read it there.
+os.environ["SALNB_STATIC"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism; threads inside each would only fight
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+# Not by MPLBACKEND: the kernels would inherit it, and draw nothing into their notebooks.
+matplotlib.use("Agg")
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device there is."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    """A figure that a test leaves open would be reported, as a warning, by some later and innocent one."""
+    yield
+    from matplotlib import pyplot
+
+    pyplot.close("all")

@@ -1,0 +1,123 @@
+"""The notebooks as files: executed, described, of a readable size, clean, and linked to each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+
+from tools.notebooks import clean, dumps
+from tools.tree import ROOT, notebooks, pages
+
+LONGEST_CELL = 40  # lines
+LARGEST = 1.5e6  # bytes
+SHORTEST_ALT = 40  # characters
+LINK = re.compile(r"(?<!\\)\]\(<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\)")
+FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
+
+Notebook = nbformat.NotebookNode
+
+
+def images(cell: Notebook) -> bool:
+    """Whether a cell puts a picture on the page."""
+    return any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {}))
+
+
+def complaints(notebook: Notebook) -> Iterator[str]:
+    """What a reader, or nbval, would stumble over."""
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        where = f"cell {cell.id} ({cell.source.strip().splitlines()[0][:40] if cell.source.strip() else 'empty'})"
+        if cell.execution_count is None:
+            yield f"{where}: never executed, so nbval passes over it; run `make notebooks`"
+        if len(cell.source.splitlines()) > LONGEST_CELL:
+            yield f"{where}: longer than {LONGEST_CELL} lines"
+        for output in cell.outputs:
+            if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
+                yield f"{where}: ends in {output.ename}"
+            if output.get("name") == "stderr":
+                yield f"{where}: writes to stderr: {output.text[:80]!r}"
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if images(cell) and len(alt) < SHORTEST_ALT:
+            yield f"{where}: metadata.mystnb.image.alt must describe its picture in at least {SHORTEST_ALT} characters"
+
+
+def relative_links(text: str) -> list[str]:
+    """The addresses in a Markdown text that point into the book."""
+    found = [address.split("#")[0] for address in LINK.findall(FENCE.sub("", text))]
+    return [unquote(address) for address in found if address and not urlsplit(address).scheme]
+
+
+def markdown(path: Path) -> str:
+    """The prose of a notebook or a Markdown file."""
+    if path.suffix == ".ipynb":
+        cells = nbformat.read(path, as_version=4).cells
+        return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    return path.read_text(encoding="utf-8")
+
+
+def cell_with(source: str = "1", **changes: object) -> Notebook:
+    """A notebook of one good cell, but for `changes`."""
+    cell = nbformat.v4.new_code_cell(source, execution_count=1)
+    cell.update(nbformat.from_dict(changes))
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+PICTURE = nbformat.v4.new_output("display_data", data={"image/png": "AA=="})
+
+
+@pytest.mark.parametrize(
+    ("notebook", "word"),
+    [
+        (cell_with(execution_count=None), "never executed"),
+        (cell_with("\n".join("1" * 41)), "longer"),
+        (cell_with(outputs=[nbformat.v4.new_output("error", ename="KeyError")]), "KeyError"),
+        (cell_with(outputs=[nbformat.v4.new_output("stream", name="stderr", text="hm")]), "stderr"),
+        (cell_with(outputs=[PICTURE]), "alt"),
+        (cell_with(outputs=[PICTURE], metadata={"mystnb": {"image": {"alt": "short"}}}), "alt"),
+    ],
+)
+def test_each_complaint_is_made(notebook: Notebook, word: str) -> None:
+    assert [word in complaint for complaint in complaints(notebook)] == [True]
+
+
+def test_a_good_cell_gets_no_complaint() -> None:
+    good = cell_with(outputs=[PICTURE], metadata={"mystnb": {"image": {"alt": "a" * SHORTEST_ALT}}})
+    assert list(complaints(good)) == []
+
+
+def test_links_are_found() -> None:
+    text = "[a](b.md#c) [x](https://e.org) ![p](d%20e.png)\n```\n[no](code.md)\n```\n[self](#here)"
+    assert relative_links(text) == ["b.md", "d e.png"]
+
+
+def test_every_page_of_the_contents_exists() -> None:
+    missing = [page for page in pages() if not any((ROOT / f"{page}{end}").is_file() for end in (".ipynb", ".md"))]
+    assert not missing
+
+
+def test_every_chapter_is_in_the_contents() -> None:
+    written = {path for path in (ROOT / "book").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts}
+    assert written == set(notebooks())
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
+def test_notebook(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert not list(complaints(notebook))
+    assert path.stat().st_size < LARGEST
+    assert dumps(clean(notebook)) == path.read_text(encoding="utf-8"), "not as `make notebooks` leaves it"
+
+
+@pytest.mark.parametrize("page", [*pages(), "README"])
+def test_links_between_pages(page: str) -> None:
+    for end in (".ipynb", ".md"):
+        path = ROOT / f"{page}{end}"
+        if path.is_file():
+            missing = [link for link in relative_links(markdown(path)) if not (path.parent / link).exists()]
+            assert not missing, f"{path.relative_to(ROOT)} points at what is not there: {missing}"

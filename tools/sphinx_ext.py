@@ -1,0 +1,65 @@
+"""The book's own Sphinx extension: still pictures for widgets, buttons from the address, no foreign scripts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+from tools.tree import settings
+
+COLAB = "https://colab.research.google.com"
+# sphinx-thebe adds this to every page. Without a kernel server behind it there is nothing to start, its script comes
+# from a CDN, and the second copy of its constants is an error in the browser's console.
+UNWANTED = ("thebe",)
+
+
+def address_options(address: str, branch: str) -> dict[str, Any]:
+    """The theme options that follow from the address.
+
+    >>> address_options("", "main")
+    {}
+    >>> address_options("https://github.com/a/b", "main")["launch_buttons"]
+    {'colab_url': 'https://colab.research.google.com'}
+    """
+    if not address:
+        return {}
+    options: dict[str, Any] = {
+        "repository_url": address,
+        "repository_branch": branch,
+        "path_to_docs": "",
+        "use_repository_button": True,
+        "use_issues_button": True,
+    }
+    if address.startswith("https://github.com/"):  # the only host whose notebooks Colab opens by address
+        options["launch_buttons"] = {"colab_url": COLAB}
+    return options
+
+
+def read_address(app: Sphinx, config: Config) -> None:
+    """Put the address from pyproject.toml into the theme's options."""
+    setting = settings(Path(app.srcdir))
+    options = address_options(setting["repository"].rstrip("/"), setting["branch"])
+    config.html_theme_options = {**config.html_theme_options, **options}
+
+
+def drop_unwanted_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """Take sphinx-thebe's scripts off the page."""
+
+    def unwanted(script: Any) -> bool:
+        attributes = getattr(script, "attributes", {})
+        text = f"{getattr(script, 'filename', script)} {attributes.get('body', '')}".lower()
+        return any(word in text for word in UNWANTED)
+
+    context["script_files"] = [script for script in context.get("script_files", []) if not unwanted(script)]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx calls this."""
+    os.environ.setdefault("SALNB_STATIC", "1")  # for the kernels that myst-nb starts
+    app.connect("config-inited", read_address)
+    app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
