@@ -21,6 +21,10 @@ class Activation(NamedTuple):
     curvature: Formula
 
 
+def _identity(u: Tensor) -> Tensor:  # by name, because a network with a lambda inside cannot be pickled
+    return u
+
+
 def _tanh_slope(u: Tensor) -> Tensor:
     return 1 - torch.tanh(u).square()
 
@@ -42,7 +46,8 @@ def _sigmoid_curvature(u: Tensor) -> Tensor:
 
 def _leaky_slope(u: Tensor, below: float) -> Tensor:
     # PyTorch counts u = 0 as the lower side, for ReLU (below = 0) as for the leaky one.
-    return torch.where(u > 0, 1.0, below).to(u.dtype)
+    # A tensor among the choices: two plain numbers would give float32, and a slope of 0.01 is not exact there.
+    return torch.where(u > 0, torch.ones_like(u), below)
 
 
 def _softplus_slope(u: Tensor, beta: float, threshold: float) -> Tensor:
@@ -104,7 +109,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "leaky_relu": _leaky("leaky_relu", 0.01),
     "gelu": Activation("gelu", F.gelu, _gelu_slope, _gelu_curvature),
     "softplus": _softplus(),
-    "identity": Activation("identity", lambda u: u, torch.ones_like, torch.zeros_like),
+    "identity": Activation("identity", _identity, torch.ones_like, torch.zeros_like),
 }
 _TANH_GELU = Activation("gelu", partial(F.gelu, approximate="tanh"), _tanh_gelu_slope, _tanh_gelu_curvature)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .activations import Activation
 from .functional import log_sensitivity, neuron_sensitivity, sensitivity_gradient
-from .passes import Observation
+from .recompute import Observation
 from .watch import WatchedLayer
 
 
@@ -91,13 +91,14 @@ def stack_layers(
     for members in alike.values():
         first, group = layers[members[0]], groups[members[0]]
         weight = torch.stack([layers[i].weight.detach() for i in members])
+        mask = None if first.mask is None else torch.stack([layers[i].mask for i in members])
         shape = (-1, *[1] * (weight.ndim - 2))
         settings = {n: weight.new_tensor([groups[i][n] for i in members]).view(shape) for n in ("lr", "target", "decay")}
         yield members, Stack(
-            weight=weight,
+            weight=weight if mask is None else weight * mask,
             inputs=torch.stack([samples[i][0] for i in members]),
             pre_activation=torch.stack([samples[i][1] for i in members]),
-            mask=None if first.mask is None else torch.stack([layers[i].mask for i in members]),
+            mask=mask,
             old=None if averages[members[0]] is None else torch.stack([averages[i] for i in members]),
             activation=first.activation,
             rule=group["rule"],

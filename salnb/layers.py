@@ -85,11 +85,21 @@ class ReplicaLinear(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(weight.new_zeros((*replicas, n_out))) if bias else None
         self.register_buffer("mask", mask)
+        self._product: tuple[tuple, Tensor] | None = None
         self.activation = activation
 
     def connected_weight(self) -> Tensor:
         """The weights with missing connections held at 0 in forward and in backward."""
-        return self.weight if self.mask is None else self.weight * self.mask
+        if self.mask is None:
+            return self.weight
+        transformed = torch._C._functorch.is_functorch_wrapped_tensor(self.weight)  # has neither version nor pointer
+        if torch.is_grad_enabled() or transformed or self.weight.is_inference():
+            return self.weight * self.mask
+        # Without gradients a step function asks for the same product thousands of times: keep it until the weights change.
+        key = (self.weight._version, self.weight.data_ptr(), self.mask.data_ptr(), self.weight.device)
+        if self._product is None or self._product[0] != key:
+            self._product = (key, self.weight.detach() * self.mask)
+        return self._product[1]
 
     def forward(self, inputs: Tensor, drive: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
         """Pre-activation (..., B, N); ``weight`` is ``connected_weight()`` where a caller has it at hand already."""

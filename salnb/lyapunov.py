@@ -7,47 +7,13 @@ from torch import Tensor
 
 from .progress import progress_bar
 from .spectrum import LyapunovSpectrum
+from .tangents import automatic_tangent_step, first_frame, orthonormalise
 
 __all__ = ["LyapunovSpectrum", "lyapunov_spectrum"]
 
 N_BLOCKS = 32  # blocks for the standard error: enough for its own spread to be about 13 %
 # "auto": QR before the most and the least growing tangent differ by this factor, so that the tail keeps half its digits.
 SAFE_SPREAD = {torch.float64: 1e6, torch.float32: 1e2}
-
-
-def automatic_tangent_step(step: Callable) -> Callable:
-    """The tangent step of any differentiable step function, by forward-mode differentiation."""
-
-    def tangent_step(state: Tensor, tangents: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        def push(direction: Tensor) -> tuple[Tensor, Tensor]:
-            return torch.func.jvp(lambda x: step(x, *inputs), (state,), (direction,))
-
-        if tangents.shape[-1] == 1:
-            following, moved = push(tangents.squeeze(-1))
-            return following, moved.unsqueeze(-1)
-        return torch.func.vmap(push, in_dims=-1, out_dims=(None, -1))(tangents)
-
-    return tangent_step
-
-
-def orthonormalise(tangents: Tensor) -> tuple[Tensor, Tensor]:
-    """Tangents (..., N, k) -> orthonormal (..., N, k) and the log of each direction's stretch (..., k); log 0 = −∞."""
-    if tangents.shape[-1] == 1:
-        length = torch.linalg.vector_norm(tangents, dim=-2, keepdim=True)
-        # A tangent of length 0 has no direction left; the exponent is −∞ and the tangent stays 0.
-        return tangents / torch.where(length > 0, length, 1.0), length.squeeze(-2).double().log()
-    basis, triangle = torch.linalg.qr(tangents)
-    return basis, triangle.diagonal(dim1=-2, dim2=-1).abs().double().log()
-
-
-def _first_frame(state: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
-    """The identity for a full spectrum (exact on triangular systems), else a random frame, which no subspace can trap."""
-    n = state.shape[-1]
-    if k == n and generator is None:
-        return torch.eye(n, dtype=state.dtype, device=state.device).expand(*state.shape, n).clone()
-    generator = torch.Generator(device="cpu").manual_seed(0) if generator is None else generator
-    draw = torch.randn((*state.shape, k), generator=generator, device=generator.device, dtype=state.dtype)
-    return torch.linalg.qr(draw.to(state.device))[0]
 
 
 def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt) -> None:
@@ -111,7 +77,7 @@ def lyapunov_spectrum(
     _check(state, n_steps, k, n_warmup, qr_every, inputs, dt)
     advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
-    tangents = _first_frame(state, k, generator)
+    tangents = first_frame(state, k, generator)
     n_blocks = min(N_BLOCKS, n_steps)
     ends = {n_warmup + n_steps * (b + 1) // n_blocks for b in range(n_blocks)}
     interval = 1 if qr_every == "auto" else qr_every

@@ -1,16 +1,32 @@
 """What the watched layers saw during one call of the model, kept by hooks that never change the computation."""
 
+import sys
+
 import torch
 from torch import Tensor, nn
 
+from .recompute import Observation, rnn_observations
 from .watch import WatchedLayer
 
-Observation = tuple[Tensor, Tensor]  # inputs (..., B, M) and pre-activation (..., B, N) of one call of one layer
+
+def _in_transform() -> bool:
+    """True inside vmap, jvp and grad of torch.func: the wrapped tensors that they pass around are no data."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _in_transform(*tensors: object) -> bool:
-    """True for the wrapped tensors that vmap, jvp and grad of torch.func pass around: they are no data."""
-    return any(isinstance(t, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(t) for t in tensors)
+def _calls_in_progress(module: nn.Module) -> int:
+    """How many calls of this module the current stack of Python frames holds."""
+    frame, count = sys._getframe(), 0
+    while frame is not None:
+        count += frame.f_code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is module
+        frame = frame.f_back
+    return count
+
+
+def _moves_with_training(tensor: Tensor) -> bool:
+    """A learned start h₀ (or a view of it) is overwritten by the optimizer before ``SAL.step()`` reads it."""
+    base = tensor._base if tensor._is_view() else tensor
+    return base.is_leaf and base.requires_grad
 
 
 def _version(tensor: Tensor) -> int | None:
@@ -23,6 +39,7 @@ class _Hook:
     def __init__(self, function) -> None:
         self.function = function
 
+    @torch.compiler.disable  # stays out of the graph: what a hook keeps is a side effect by design
     def __call__(self, *arguments):
         return None if self.function is None else self.function(*arguments)
 
@@ -31,29 +48,6 @@ class _Hook:
 
     def __reduce__(self):
         return _Hook, (None,)
-
-
-def rnn_observations(module: nn.RNN, inputs: Tensor, state: Tensor | None, output: Tensor) -> list[Observation]:
-    """Recurrent inputs h_{t-1} and pre-activations of every layer of an nn.RNN; all but the last layer are run again."""
-    if inputs.ndim == 2:  # no batch dimension
-        inputs, output = inputs.unsqueeze(1), output.unsqueeze(1)
-        state = None if state is None else state.unsqueeze(1)
-    elif module.batch_first:
-        inputs, output = inputs.transpose(0, 1), output.transpose(0, 1)
-    if state is None:
-        state = output.new_zeros((module.num_layers, inputs.shape[1], module.hidden_size))
-    fused = torch.rnn_relu if module.nonlinearity == "relu" else torch.rnn_tanh
-    found = []
-    for layer, start in enumerate(state.to(inputs.dtype).split(1)):
-        own = [getattr(module, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-               if module.bias or name.startswith("weight")]  # fmt: skip
-        last = layer == module.num_layers - 1
-        out = output if last else fused(inputs, start, own, module.bias, 1, 0.0, False, False, False)[0]
-        before = torch.cat([start, out[:-1]])
-        bias = own[2] + own[3] if module.bias else None
-        found.append((before, nn.functional.linear(inputs, own[0], bias) + before @ own[1].mT))
-        inputs = out
-    return found
 
 
 class PassRecorder:
@@ -66,7 +60,7 @@ class PassRecorder:
     def __init__(self, model: nn.Module, watched: list[WatchedLayer]) -> None:
         self.watched, self.finished = watched, None
         self._calls: list[list] | None = None
-        self._depth, self._foreign = 0, False
+        self._depth = 0
         by_module: dict[nn.Module, list[int]] = {}
         for index, layer in enumerate(watched):
             by_module.setdefault(layer.module, []).append(index)
@@ -78,8 +72,7 @@ class PassRecorder:
             (model.register_forward_hook, self._succeed, {}),
             (model.register_forward_hook, self._leave, {"always_call": True}),
         ]
-        # Hooks stay out of torch.compile's graph: what they keep is a side effect by design.
-        self.handles = [register(_Hook(torch.compiler.disable(function)), **given) for register, function, given in hooked]
+        self.handles = [register(_Hook(function), **given) for register, function, given in hooked]
 
     def remove(self) -> None:
         for handle in self.handles:
@@ -87,12 +80,14 @@ class PassRecorder:
         self.finished, self._calls = None, None
 
     def _enter(self, module: nn.Module, arguments: tuple) -> None:
+        if self._depth and _calls_in_progress(module) <= 1:
+            self._depth = 0  # Ctrl-C during an earlier call: then PyTorch skips even the hooks that it always calls
         self._depth += 1
-        if self._depth == 1 and module.training:
-            self._calls, self._foreign = [[] for _ in self.watched], _in_transform(*arguments)
+        if self._depth == 1:
+            self._calls = [[] for _ in self.watched] if module.training and not _in_transform() else None
 
     def _succeed(self, module: nn.Module, arguments: tuple, output: object) -> None:
-        if self._depth == 1 and self._calls is not None and not self._foreign:
+        if self._depth == 1 and self._calls is not None:
             self.finished = self._calls
 
     def _leave(self, module: nn.Module, arguments: tuple, output: object) -> None:
@@ -103,16 +98,17 @@ class PassRecorder:
     def _observer(self, indices: list[int]):
         @torch.no_grad()
         def observe(module: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
-            if self._calls is None:
+            if self._calls is None or _in_transform():
+                return
+            if any(layer.weight is not layer.current_weight() for layer in (self.watched[i] for i in indices)):
+                self._calls = None  # torch.func.functional_call runs the modules with the weights of another network
                 return
             given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
             inputs = given.get("input", given.get("inputs"))
-            if _in_transform(inputs, output):
-                self._foreign = True
-            elif isinstance(module, nn.RNN):
+            if isinstance(module, nn.RNN):
                 self._observe_rnn(indices, module, inputs, given.get("hx"), output[0])
             else:
-                self._keep(indices[0], inputs.detach(), output.detach())
+                self._keep(indices[0], inputs.clone() if _moves_with_training(inputs) else inputs.detach(), output.detach())
 
         return observe
 
@@ -120,12 +116,9 @@ class PassRecorder:
         if not isinstance(inputs, Tensor):
             raise TypeError(f"SAL: nn.RNN was called with a {type(inputs).__name__}; its samples have no common time axis. "
                             "Pad the sequences and pass a tensor")  # fmt: skip
-        if module.dropout and module.num_layers > 1:
+        if module.training and module.dropout and module.num_layers > 1:
             raise RuntimeError(f"SAL: dropout={module.dropout} in training mode between the layers of nn.RNN hides their "
                                "pre-activations; set dropout=0")  # fmt: skip
-        if _in_transform(*module.parameters(), state):
-            self._foreign = True
-            return
         observations = rnn_observations(module, inputs.detach(), state, output.detach())
         for index in indices:
             self._keep(index, *observations[self.watched[index].rnn_layer])
@@ -143,6 +136,8 @@ class PassRecorder:
         if silent:
             raise RuntimeError(f"SAL: the layers {', '.join(silent)} are watched but did not run in the last pass; "
                                "leave them out with layers=")  # fmt: skip
+        if any(u.numel() == 0 for calls in self.finished for _, u, *_ in calls):
+            raise RuntimeError("SAL: the last pass had no samples, so it says nothing of the neurons; skip empty batches")
         for layer, calls in zip(self.watched, self.finished, strict=True):
             if any(_version(x) != seen_x or _version(u) != seen_u for x, u, seen_x, seen_u in calls):
                 raise RuntimeError(f"SAL: the input or the pre-activation of {layer.name} was changed in place after the "

@@ -59,7 +59,7 @@ def sal_pretrain(
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
         raise ValueError(f"steps: got {steps!r}, expected an integer >= 0")
-    was_training, supply = model.training, _endless(batches)
+    supply, modes = _endless(batches), {module: module.training for module in model.modules()}
     logs: list[Tensor] = []
     shares: list[Tensor] = []
     model.train()
@@ -74,7 +74,8 @@ def sal_pretrain(
             logs.append(sal.log_sensitivity())
             shares.append(sal.share_below_target())
     finally:
-        model.train(was_training)
+        for module, training in modes.items():  # one by one: a part that was frozen in eval mode stays so
+            module.training = training
     empty = torch.empty(0)
     return {
         "log_sensitivity": torch.stack(logs) if logs else empty,

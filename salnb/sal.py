@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from .adjustment import Measure, Stack, stack_layers
-from .passes import Observation, PassRecorder
+from .passes import PassRecorder
 from .pretrain import sal_pretrain
-from .watch import find_layers
+from .recompute import Observation
+from .watch import WatchedLayer, find_layers
 
 __all__ = ["SAL", "sal_pretrain"]
 
@@ -80,12 +81,19 @@ class SAL(torch.optim.Optimizer):
     @property
     def sensitivity(self) -> dict[str, Tensor]:
         """The running average s̄ (..., N) of each layer that has been observed."""
-        return {a.name: self.state[a.weight]["sensitivity"] for a in self._layers if a.weight in self.state}
+        averages = {a.name: self._average(a) for a in self._layers}
+        return {name: average for name, average in averages.items() if average is not None}
+
+    def _average(self, layer: WatchedLayer) -> Tensor | None:
+        return self.state[layer.weight].get("sensitivity") if layer.weight in self.state else None
 
     def share_below_target(self) -> Tensor:
         """Share of neurons (L, ...) whose running average is below target."""
-        pairs = zip(self._layers, self.param_groups, strict=True)
-        return torch.stack([(self.state[a.weight]["sensitivity"] < group["target"]).float().mean(-1) for a, group in pairs])
+        averages = [self._average(layer) for layer in self._layers]
+        if any(average is None for average in averages):
+            raise RuntimeError("SAL: nothing has been observed yet; call the model in training mode, then step()")
+        pairs = zip(averages, self.param_groups, strict=True)
+        return torch.stack([(average < group["target"]).float().mean(-1) for average, group in pairs])
 
     def log_sensitivity(self) -> Tensor:
         """Log RMS sensitivity (L, ...) of the last pass over its samples and neurons, in nats per layer or time step."""
@@ -151,7 +159,7 @@ class SAL(torch.optim.Optimizer):
                 parameter.copy_(torch.where(rows, before, parameter))
 
     def _measure(self, observations: list[list[Observation]]) -> list[tuple[list[int], Stack, Measure]]:
-        averages = [self.state[a.weight].get("sensitivity") if a.weight in self.state else None for a in self._layers]
+        averages = [self._average(layer) for layer in self._layers]
         stacks = stack_layers(self._layers, observations, self.param_groups, averages)
         return [(members, stack, stack.measure()) for members, stack in stacks]
 

@@ -87,8 +87,8 @@ def _replica_step(module: nn.Module) -> Step:
     replicas, (first, last) = module.replicas, (module.recurrent[0], module.n_hidden[-1])
 
     def fold(tensor: Tensor, name: str) -> Tensor:
-        if name == "inputs" and tensor.shape[:-1] == ():  # one input for everybody
-            return tensor
+        if name == "inputs" and tensor.ndim == 1:  # one input for everybody: a batch of one, which broadcasts
+            return tensor.unsqueeze(0)
         if tuple(tensor.shape[: len(replicas)]) != replicas or tensor.ndim <= len(replicas):
             raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, expected {replicas} replicas first, then batch, then units")
         return tensor.reshape(*replicas, -1, tensor.shape[-1])
@@ -104,13 +104,15 @@ def _replica_step(module: nn.Module) -> Step:
     def tangent_step(state: Tensor, tangents: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The chain rule by hand, δ' = f'(U) (W δ), layer after layer: much faster than automatic differentiation."""
         hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
-        moved = tangents.reshape(*hidden.shape, k)
+        batch, moved = hidden.shape[-2], tangents.reshape(*hidden.shape, k)
         for layer in module.recurrent:
-            weight = layer.connected_weight()
-            hidden = torch.tanh(layer(hidden, drive if layer is first else None, weight))
-            # Batch and tangent directions side by side: one product per network, whatever the batch.
-            columns = weight @ moved.transpose(-3, -2).flatten(-2)
-            moved = columns.unflatten(-1, (-1, k)).transpose(-3, -2) * (1 - hidden.square()).unsqueeze(-1)
+            # States and tangent directions are rows of one product: W is read once.
+            rows = torch.cat([hidden, moved.mT.flatten(-3, -2)], -2) @ layer.connected_weight().mT
+            pre_activation = rows[..., :batch, :] + layer.bias.unsqueeze(-2)
+            if layer is first and drive is not None:
+                pre_activation = pre_activation + drive
+            hidden = torch.tanh(pre_activation)
+            moved = rows[..., batch:, :].unflatten(-2, (batch, k)).mT * (1 - hidden.square()).unsqueeze(-1)
         return hidden.reshape(state.shape), moved.reshape(tangents.shape)
 
     step.jvp = tangent_step

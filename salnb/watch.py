@@ -29,6 +29,10 @@ class WatchedLayer:
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in (self.weight, self.bias) if p is not None]
 
+    def current_weight(self) -> Tensor:
+        """What the module holds now: another tensor than ``weight`` where someone has swapped it."""
+        return getattr(self.module, "weight" if self.rnn_layer is None else f"weight_hh_l{self.rnn_layer}")
+
 
 def _join(*parts: str) -> str:
     return ".".join(part for part in parts if part)
@@ -67,7 +71,7 @@ def _is_sequential(module: nn.Module) -> bool:
 def _in_order(name: str, module: nn.Sequential) -> list[tuple[str, nn.Module]]:
     """The parts of a Sequential in the order they run, nested ones unfolded."""
     parts = []
-    for child_name, child in module.named_children():
+    for child_name, child in module._modules.items():  # named_children() leaves out a module used a second time
         path = _join(name, child_name)
         parts += _in_order(path, child) if _is_sequential(child) else [(path, child)]
     return parts
@@ -107,7 +111,8 @@ def _by_name(model: nn.Module, name: str, activation: object) -> list[WatchedLay
     modules = dict(model.named_modules())
     owner, _, last = name.rpartition(".")
     if name not in modules and isinstance(modules.get(owner), nn.RNN) and last.startswith("weight_hh"):
-        return [layer for layer in _rnn_layers(owner, modules[owner]) if layer.name == name]
+        if found := [layer for layer in _rnn_layers(owner, modules[owner]) if layer.name == name]:
+            return found
     if name not in modules:
         raise ValueError(f"layers: the model has no layer named {name!r}; it has {', '.join(n for n in modules if n)}")
     module = modules[name]

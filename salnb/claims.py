@@ -1,0 +1,119 @@
+"""The claims ledger: what the paper says, what would confirm or refute it, and what was measured here."""
+
+import json
+import math
+import os
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+VERDICTS = ("confirmed", "refuted", "undecided")
+BESIDE = Path(__file__).parent
+
+
+class ClaimError(AssertionError):
+    """A measurement no longer gives the verdict that the ledger states."""
+
+
+def data_path(name: str) -> Path:
+    """A file of the book: beside the package in a checkout, inside it where it was installed from a wheel."""
+    for candidate in (BESIDE.parent / "book" / name, BESIDE / "data" / name):
+        if candidate.exists():
+            return candidate
+    raise FileNotFoundError(f"{name}: found neither beside the package nor inside it; is this a complete copy of the book?")
+
+
+def read_results(name: str) -> dict:
+    """A stored paper-scale result from ``book/results``, with the provenance that was written with it."""
+    return json.loads(data_path(f"results/{name}.json").read_text(encoding="utf-8"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes all or nothing: an interrupted run leaves the old file as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
+
+
+def student_t(freedom: int) -> float:
+    """97.5 % quantile of Student's t, by its expansion around the normal one (within 1 % from 3 degrees of freedom on)."""
+    z = 1.959963984540054
+    exact = {1: 12.7062, 2: 4.3027}
+    terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
+    return exact.get(freedom, z + sum(term / freedom ** (i + 1) for i, term in enumerate(terms)))
+
+
+def confidence_interval(values: Iterable[float]) -> tuple[float, float]:
+    """95 % confidence interval (Student's t) of the mean over independent seeds."""
+    sample = np.asarray(values if isinstance(values, np.ndarray) else [float(v) for v in values], dtype=float).ravel()
+    if sample.size < 2 or not np.isfinite(sample).all():
+        raise ValueError(f"values: got {sample.tolist()[:8]}, expected at least two finite numbers, one per seed")
+    half = student_t(sample.size - 1) * sample.std(ddof=1) / math.sqrt(sample.size)
+    return float(sample.mean() - half), float(sample.mean() + half)
+
+
+def ledger() -> dict[str, dict]:
+    """All claims by id, in the ledger's order."""
+    table = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
+    return {entry["id"]: entry for entry in table}
+
+
+def decide(interval: tuple[float, float], confirm: list[float], refute: list[list[float]]) -> str:
+    """"confirmed" or "refuted" if the whole interval lies inside the one or the other region, else "undecided"."""
+    low, high = interval
+    if confirm[0] <= low and high <= confirm[1]:
+        return "confirmed"
+    return "refuted" if any(a <= low and high <= b for a, b in refute) else "undecided"
+
+
+def check(claim: str, values: Iterable[float]) -> str:
+    """Holds new measurements against the ledger, prints one line and returns the verdict.
+
+    Args:
+        claim: its id. values: the measured quantity, one number per independent seed.
+
+    Raises:
+        ValueError: an unknown claim, or fewer than two finite values.
+        ClaimError: the values give another verdict than the ledger states.
+    """
+    claims = ledger()
+    if claim not in claims:
+        raise ValueError(f"claim: got {claim!r}, expected one of {', '.join(claims)}")
+    entry, sample = claims[claim], np.asarray(list(values), dtype=float).ravel()
+    if entry["verdict"] == "open":
+        raise ClaimError(f"{claim}: the ledger says open; enter its verdict, measure and intervals before checking it")
+    interval = confidence_interval(sample)
+    verdict = decide(interval, entry["confirm"], entry["refute"])
+    print(f"{claim}: {verdict} · {sample.size} seeds · mean {_rounded(sample.mean())}, 95 % interval "
+          f"[{_rounded(interval[0])}, {_rounded(interval[1])}] {entry['unit']}")  # fmt: skip
+    if verdict != entry["verdict"]:
+        raise ClaimError(f"{claim}: measured {verdict}, but the ledger says {entry['verdict']}: one of the two has to change")
+    return verdict
+
+
+def _rounded(value: float) -> str:
+    # One decimal would hide the finding; three would show what another machine's trajectory changes.
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _measured(entry: dict) -> str:
+    if entry["verdict"] == "open":
+        return "not yet measured"
+    stored = read_results("claims").get(entry["id"])
+    if stored is None:
+        return "measured in its chapter, no stored result"
+    low, high = (f"{v:+.3f}".replace("-", "−") for v in stored["interval"])
+    mean = f"{stored['mean']:+.3f}".replace("-", "−")
+    return f"{entry['measure']}: {mean} [{low}, {high}] {entry['unit']}; {stored['seeds']} networks, {stored['seconds']:.0f} s on {stored['device']}"
+
+
+def markdown_table() -> str:
+    """The ledger as a Markdown table: paper says, we measured, seeds, verdict."""
+    lines = ["| claim | the paper says | source | we measured | verdict |", "|---|---|---|---|---|"]
+    for entry in ledger().values():
+        note = f" {entry['reason']}" if entry.get("reason") else ""
+        lines.append(f"| `{entry['id']}` | {entry['claim']} | {entry['source']} | {_measured(entry)} | **{entry['verdict']}**{note} |")
+    return "\n".join(lines)

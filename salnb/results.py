@@ -1,0 +1,122 @@
+"""`make results`: every paper-scale run of the book, one after the other, each stored as soon as it is done.
+
+Running it again continues where it was interrupted: a run whose settings are stored already is not run again.
+"""
+
+import argparse
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import __version__
+from .claims import confidence_interval, write_atomically
+from .experiments import follow_exponent, predicted_offset
+from .progress import progress_bar
+
+FOLDER = Path(__file__).parent.parent / "book" / "results"
+FLAT = [(n, connectivity) for n in (50, 100, 200, 400) for connectivity in (1.0, 0.3, 0.1)]
+RINGS = [((100, 100), 1.0), ((100, 100), 0.3), ((60, 140), 1.0), ((100, 100, 100), 1.0), ((100, 100, 100), 0.3), ((50, 100, 150), 1.0)]
+RATES = [(1e-3, 0.9), (2e-3, 0.9), (5e-3, 0.9), (2e-2, 0.9), (2e-3, 0.0), (2e-3, 0.98), (5e-4, 0.99), (2e-3, 0.99), (5e-3, 0.99)]
+TARGETS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 2.0)
+
+
+def label(n_hidden: int | tuple[int, ...], connectivity: float) -> str:
+    """A short name of an architecture: "100, 0.3" or "100+100, 1"."""
+    return f"{n_hidden if isinstance(n_hidden, int) else '+'.join(map(str, n_hidden))}, {connectivity:g}"
+
+
+def jobs() -> Iterator[tuple[str, str, dict]]:
+    """All runs: (file, name in it, arguments of ``follow_exponent``). Every run has seeds of its own."""
+    common = dict(replicas=10, n_passes=720, n_looks=13, look_steps=800, warmup=300)
+    for i, (n, connectivity) in enumerate(FLAT + RINGS):
+        yield "exponent_architectures", label(n, connectivity), dict(common, n_hidden=n, connectivity=connectivity, seed=100 + i)
+    for i, (lr, decay) in enumerate(RATES):
+        for j, rule in enumerate(("one_sided", "proportional")):
+            # The proportional pull weakens as s nears its target, so it gets four times the passes to arrive.
+            n_passes = max(200, round((2.0 if rule == "one_sided" else 8.0) / lr))
+            yield "exponent_rules", f"{rule}, {lr:g}, {decay:g}", dict(
+                common, rule=rule, lr=lr, decay=decay, n_passes=n_passes, n_looks=7, seed=200 + 2 * i + j)  # fmt: skip
+    for i, target in enumerate(TARGETS):
+        yield "exponent_targets", f"{target:g}", dict(
+            common, target=target, n_passes=round((target + 0.4) / 2e-3), n_looks=5, seed=300 + i)  # fmt: skip
+
+
+def provenance() -> dict:
+    """Which code and which machine made a result."""
+    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=FOLDER.parent)
+    return {
+        "version": __version__,
+        "commit": asked.stdout.strip() or "unknown",
+        "torch": str(torch.__version__),
+        "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+    }
+
+
+def read(name: str) -> dict:
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write(name: str, content: dict) -> None:
+    """One line per list of numbers keeps the file small and its differences readable."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
+    write_atomically(FOLDER / f"{name}.json", "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def as_stored(settings: dict) -> dict:
+    """Settings in the form that JSON gives back, so that stored and wanted ones compare."""
+    return json.loads(json.dumps(settings))
+
+
+def run_all(progress: bool = True) -> None:
+    """Runs what is missing or was made with other settings, then the claims' stored figures."""
+    for file, name, arguments in progress_bar(list(jobs()), enabled=progress, label="results"):
+        stored = read(file)
+        known = stored.get(name, {}).get("settings", {})
+        if all(known.get(key) == value for key, value in as_stored(arguments).items()):
+            continue
+        run = follow_exponent(**arguments)
+        write(file, {**stored, name: {**run.as_json(), "provenance": provenance()}})
+    write("claims", claim_figures())
+
+
+def mismatch(run: dict, connectivity: float = 1.0, *, edge: float = -0.05) -> np.ndarray:
+    """Exponent minus (log-sensitivity + predicted finite-size offset), a mean per network over its looks below ``edge``."""
+    exponent, log_sensitivity = np.array(run["exponent"]), np.array(run["log_sensitivity"])
+    n = run["settings"]["n_hidden"]
+    offset = predicted_offset(n if isinstance(n, int) else tuple(n), connectivity=connectivity).mean().item()
+    below = exponent < edge
+    return ((exponent - log_sensitivity - offset) * below).sum(0) / below.sum(0)
+
+
+def claim_figures() -> dict:
+    """The measured side of the ledger, from the stored runs alone."""
+    runs = read("exponent_architectures")
+    gaps = {name: mismatch(run, run["settings"]["connectivity"]) for name, run in runs.items()}
+    flat = [name for name in runs if "+" not in name]
+    values = {
+        "lyapunov-match": np.concatenate([gaps[name] for name in flat if name.endswith(", 1")]),
+        "architectures": np.array([gap.mean() for gap in gaps.values()]),
+        "edge-of-chaos": np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()]),
+    }
+    seconds = sum(run["seconds"] for run in runs.values())
+    machine = next(iter(runs.values()))["provenance"]["machine"]
+    rounded = lambda v: round(float(v), 4)  # noqa: E731
+    return {
+        name: {"mean": rounded(v.mean()), "interval": [rounded(b) for b in confidence_interval(v)], "seeds": len(v),
+               "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(seconds), "device": machine}
+        for name, v in values.items()
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    torch.set_num_threads(1)  # networks of this size gain nothing from a second thread, and lose much on a busy machine
+    run_all(progress=not parser.parse_args().quiet)

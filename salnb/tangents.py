@@ -1,0 +1,45 @@
+"""Small changes along a trajectory: how they are carried forward, kept orthonormal and begun."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def automatic_tangent_step(step: Callable) -> Callable:
+    """The tangent step of any differentiable step function, by forward-mode differentiation."""
+
+    def tangent_step(state: Tensor, tangents: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        def push(direction: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.func.jvp(lambda x: step(x, *inputs), (state,), (direction,))
+
+        if tangents.shape[-1] == 1:
+            following, moved = push(tangents.squeeze(-1))
+            return following, moved.unsqueeze(-1)
+        return torch.func.vmap(push, in_dims=-1, out_dims=(None, -1))(tangents)
+
+    return tangent_step
+
+
+def orthonormalise(tangents: Tensor) -> tuple[Tensor, Tensor]:
+    """Tangents (..., N, k) -> orthonormal (..., N, k) and the log of each direction's stretch (..., k); log 0 = −∞."""
+    if tangents.shape[-1] == 1:
+        length = torch.linalg.vector_norm(tangents, dim=-2, keepdim=True)
+        # A tangent of length 0 has no direction left; the exponent is −∞ and the tangent stays 0.
+        return tangents / torch.where(length > 0, length, 1.0), length.squeeze(-2).double().log()
+    basis, triangle = torch.linalg.qr(tangents)
+    stretch = triangle.diagonal(dim1=-2, dim2=-1).abs().double().log()
+    # z neurons of slope 0 are z rows of zeros: only N − z directions live on, and QR finds rounding noise in the rest.
+    alive = (tangents != 0).any(-1).sum(-1, keepdim=True)
+    rank = stretch.argsort(-1, descending=True).argsort(-1)
+    return basis, stretch.masked_fill(rank >= alive, -torch.inf)
+
+
+def first_frame(state: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
+    """The identity for a full spectrum (exact on triangular systems), else a random frame, which no subspace can trap."""
+    n = state.shape[-1]
+    if k == n and generator is None:
+        return torch.eye(n, dtype=state.dtype, device=state.device).expand(*state.shape, n).clone()
+    generator = torch.Generator(device="cpu").manual_seed(0) if generator is None else generator
+    draw = torch.randn((*state.shape, k), generator=generator, device=generator.device, dtype=state.dtype)
+    return torch.linalg.qr(draw.to(state.device))[0]
