@@ -11,6 +11,8 @@ export JUPYTER_DATA_DIR := $(HERE)/config/jupyter-data
 export IPYTHONDIR := $(HERE)/config/ipython
 export MPLCONFIGDIR := $(HERE)/config/matplotlib
 export PYTHONNOUSERSITE := 1
+# The networks are small: a second thread gains them nothing, and costs much where several programs share the cores.
+book test results notebooks: export OMP_NUM_THREADS ?= 1
 unexport MPLBACKEND PYTHONPATH PYTHONHOME SALNB_STATIC
 
 .DEFAULT_GOAL := help

@@ -87,7 +87,7 @@ def check(claim: str, values: Iterable[float]) -> str:
         raise ClaimError(f"{claim}: the ledger says open; enter its verdict, measure and intervals before checking it")
     interval = confidence_interval(sample)
     verdict = decide(interval, entry["confirm"], entry["refute"])
-    print(f"{claim}: {verdict} · {sample.size} seeds · mean {_rounded(sample.mean())}, 95 % interval "
+    print(f"{claim}: {verdict} · {sample.size} {entry.get('of', 'seeds')} · mean {_rounded(sample.mean())}, 95 % interval "
           f"[{_rounded(interval[0])}, {_rounded(interval[1])}] {entry['unit']}")  # fmt: skip
     if verdict != entry["verdict"]:
         raise ClaimError(f"{claim}: measured {verdict}, but the ledger says {entry['verdict']}: one of the two has to change")
@@ -95,8 +95,8 @@ def check(claim: str, values: Iterable[float]) -> str:
 
 
 def _rounded(value: float) -> str:
-    # One decimal would hide the finding; three would show what another machine's trajectory changes.
-    return f"{value:+.2f}".replace("-", "−")
+    """Three decimals with a sign, and no such thing as minus zero."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
 
 
 def _measured(entry: dict) -> str:
@@ -105,9 +105,9 @@ def _measured(entry: dict) -> str:
     stored = read_results("claims").get(entry["id"])
     if stored is None:
         return "measured in its chapter, no stored result"
-    low, high = (f"{v:+.3f}".replace("-", "−") for v in stored["interval"])
-    mean = f"{stored['mean']:+.3f}".replace("-", "−")
-    return f"{entry['measure']}: {mean} [{low}, {high}] {entry['unit']}; {stored['seeds']} networks, {stored['seconds']:.0f} s on {stored['device']}"
+    mean, low, high = (_rounded(v) for v in (stored["mean"], *stored["interval"]))
+    where = f"{stored['seconds']:.0f} s on {stored['device']}"
+    return f"{entry['measure']}: {mean} [{low}, {high}] {entry['unit']}; {stored['seeds']} {entry.get('of', 'seeds')}; {where}"
 
 
 def markdown_table() -> str:

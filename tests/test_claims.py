@@ -50,7 +50,7 @@ def test_verdict_is_where_the_whole_interval_lies(interval, verdict):
 def test_check_prints_one_line_and_returns_the_verdict(capsys):
     assert claims.check("edge-of-chaos", [0.001, -0.002, 0.003]) == "confirmed"
     line = capsys.readouterr().out
-    assert line.count("\n") == 1 and "3 seeds" in line and "confirmed" in line and "nats" in line
+    assert line.count("\n") == 1 and "3 networks" in line and "confirmed" in line and "nats" in line
 
 
 def test_check_raises_when_the_stored_verdict_no_longer_holds(capsys):
