@@ -115,5 +115,6 @@ def markdown_table() -> str:
     lines = ["| claim | the paper says | source | we measured | verdict |", "|---|---|---|---|---|"]
     for entry in ledger().values():
         note = f" {entry['reason']}" if entry.get("reason") else ""
-        lines.append(f"| `{entry['id']}` | {entry['claim']} | {entry['source']} | {_measured(entry)} | **{entry['verdict']}**{note} |")
+        cells = (f"`{entry['id']}`", entry["claim"], entry["source"], _measured(entry), f"**{entry['verdict']}**{note}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

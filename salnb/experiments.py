@@ -101,7 +101,8 @@ def follow_exponent(
 
     def look(state: Tensor) -> Tensor:
         drive = draw(warmup + look_steps, replicas, 1, 1, scale=noise / gain)
-        spectrum = lyapunov_spectrum(step, state[:, 0], n_steps=look_steps, n_warmup=warmup, k=1, history=False, inputs=drive[:, :, 0])
+        spectrum = lyapunov_spectrum(step, state[:, 0], n_steps=look_steps, n_warmup=warmup, k=1, history=False,
+                                     inputs=drive[:, :, 0])  # fmt: skip
         warm = rnn(drive[:warmup], state)[1][-1] if warmup else state
         states = rnn(drive[warmup:], warm)[1]  # one pass over exactly the window of the exponent; no SAL step follows it
         weights = [layer.weight.detach() for layer in rnn.recurrent]
@@ -118,7 +119,8 @@ def follow_exponent(
                 sal.step()
     sal.detach()
     measured = [torch.stack([torch.as_tensor(v).double().cpu() for v in column]) for column in zip(*rows, strict=True)]
-    return FollowedExponent(looks, *measured, seconds=round(time.perf_counter() - began, 2), device=str(device), settings=settings)
+    seconds = round(time.perf_counter() - began, 2)
+    return FollowedExponent(looks, *measured, seconds=seconds, device=str(device), settings=settings)
 
 
 def predicted_offset(n: int | tuple[int, ...], *, connectivity: float = 1.0, samples: int = 200, seed: int = 1) -> Tensor:

@@ -7,6 +7,21 @@ from torch.nn import functional as F  # noqa: N812
 INITS = ("gaussian", "orthogonal")
 
 
+def check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        smallest = 0 if name in ("n_in", "n_out") else 1
+        if not isinstance(size, int) or isinstance(size, bool) or size < smallest:
+            raise ValueError(f"{name}: got {size!r}, expected an integer >= {smallest}")
+
+
+def as_shape(name: str, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
+    shape = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    for size in shape:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{name}: got {sizes!r}, expected a positive integer or a tuple of them")
+    return shape
+
+
 def normal(shape: tuple[int, ...], generator: torch.Generator | None, device, dtype) -> Tensor:
     """Standard normal numbers, drawn where the generator lives and then moved, so that a CPU seed works on any device."""
     source = generator.device if generator is not None else device
@@ -85,21 +100,11 @@ class ReplicaLinear(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(weight.new_zeros((*replicas, n_out))) if bias else None
         self.register_buffer("mask", mask)
-        self._product: tuple[tuple, Tensor] | None = None
         self.activation = activation
 
     def connected_weight(self) -> Tensor:
         """The weights with missing connections held at 0 in forward and in backward."""
-        if self.mask is None:
-            return self.weight
-        transformed = torch._C._functorch.is_functorch_wrapped_tensor(self.weight)  # has neither version nor pointer
-        if torch.is_grad_enabled() or transformed or self.weight.is_inference():
-            return self.weight * self.mask
-        # Without gradients a step function asks for the same product thousands of times: keep it until the weights change.
-        key = (self.weight._version, self.weight.data_ptr(), self.mask.data_ptr(), self.weight.device)
-        if self._product is None or self._product[0] != key:
-            self._product = (key, self.weight.detach() * self.mask)
-        return self._product[1]
+        return self.weight if self.mask is None else self.weight * self.mask
 
     def forward(self, inputs: Tensor, drive: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
         """Pre-activation (..., B, N); ``weight`` is ``connected_weight()`` where a caller has it at hand already."""

@@ -25,7 +25,8 @@ def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
     if k > state.shape[-1]:
-        raise ValueError(f"k: got {k}, but a state of {state.shape[-1]} units has only that many exponents; use k <= {state.shape[-1]}")
+        n = state.shape[-1]
+        raise ValueError(f"k: got {k}, but a state of {n} units has only that many exponents; use k <= {n}")
     if qr_every != "auto" and (isinstance(qr_every, bool) or not isinstance(qr_every, int) or qr_every < 1):
         raise ValueError(f"qr_every: got {qr_every!r}, expected an integer >= 1 or 'auto'")
     if inputs is not None and len(inputs) != n_warmup + n_steps:
@@ -75,6 +76,7 @@ def lyapunov_spectrum(
     """
     k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
     _check(state, n_steps, k, n_warmup, qr_every, inputs, dt)
+    step = getattr(step, "frozen", lambda: step)()
     advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
     tangents = first_frame(state, k, generator)

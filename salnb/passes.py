@@ -140,6 +140,6 @@ class PassRecorder:
             raise RuntimeError("SAL: the last pass had no samples, so it says nothing of the neurons; skip empty batches")
         for layer, calls in zip(self.watched, self.finished, strict=True):
             if any(_version(x) != seen_x or _version(u) != seen_u for x, u, seen_x, seen_u in calls):
-                raise RuntimeError(f"SAL: the input or the pre-activation of {layer.name} was changed in place after the "
-                                   f"layer ran; name its activation with layers={{{layer.name!r}: ...}}, or work on a copy")  # fmt: skip
+                raise RuntimeError(f"SAL: the input or the pre-activation of {layer.name} was changed in place after the layer "
+                                   f"ran; name its activation with layers={{{layer.name!r}: ...}}, or work on a copy")  # fmt: skip
         return [[(x, u) for x, u, *_ in calls] for calls in self.finished]

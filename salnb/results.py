@@ -22,7 +22,8 @@ from .progress import progress_bar
 
 FOLDER = Path(__file__).parent.parent / "book" / "results"
 FLAT = [(n, connectivity) for n in (50, 100, 200, 400) for connectivity in (1.0, 0.3, 0.1)]
-RINGS = [((100, 100), 1.0), ((100, 100), 0.3), ((60, 140), 1.0), ((100, 100, 100), 1.0), ((100, 100, 100), 0.3), ((50, 100, 150), 1.0)]
+TWO, THREE = (100, 100), (100, 100, 100)
+RINGS = [(TWO, 1.0), (TWO, 0.3), ((60, 140), 1.0), (THREE, 1.0), (THREE, 0.3), ((50, 100, 150), 1.0)]
 RATES = [(1e-3, 0.9), (2e-3, 0.9), (5e-3, 0.9), (2e-2, 0.9), (2e-3, 0.0), (2e-3, 0.98), (5e-4, 0.99), (2e-3, 0.99), (5e-3, 0.99)]
 TARGETS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 2.0)
 
@@ -95,7 +96,8 @@ def predict(n: int | tuple[int, ...], connectivity: float, samples: int = 100) -
     """The finite-size offset of fresh random matrices: its mean and where 90 % of them lie."""
     began, drawn = time.perf_counter(), predicted_offset(n, connectivity=connectivity, samples=samples).numpy()
     low, high = np.quantile(drawn, (0.05, 0.95))
-    return {"mean": float(drawn.mean()), "low": low, "high": high, "samples": samples, "seconds": round(time.perf_counter() - began, 1)}
+    seconds = round(time.perf_counter() - began, 1)
+    return {"mean": float(drawn.mean()), "low": low, "high": high, "samples": samples, "seconds": seconds}
 
 
 def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:

@@ -5,28 +5,15 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from .adjustment import Measure, Stack, stack_layers
+from .adjustment import Measure, Stack, check_settings, stack_layers
+from .discovery import find_layers
+from .gating import RowGate
 from .passes import PassRecorder
 from .pretrain import sal_pretrain
 from .recompute import Observation
-from .watch import WatchedLayer, find_layers
+from .watch import WatchedLayer
 
 __all__ = ["SAL", "sal_pretrain"]
-
-RULES, AVERAGES = ("one_sided", "proportional"), ("mean", "rms")
-
-
-def _check(lr: float, target: float, decay: float, rule: str, average: str) -> None:
-    for name, value, fits, wanted in (
-        ("lr", lr, lr >= 0, "a rate >= 0"),
-        ("target", target, target > 0, "a sensitivity > 0 (1 keeps signals at their size)"),
-        ("decay", decay, 0 <= decay < 1, "a number in [0, 1); 0 means no memory of earlier passes"),
-        ("rule", rule, rule in RULES, f"one of {', '.join(RULES)}"),
-        ("average", average, average in AVERAGES, f"one of {', '.join(AVERAGES)}"),
-    ):
-        if not fits:
-            raise ValueError(f"{name}: got {value!r}, expected {wanted}")
-
 
 class SAL(torch.optim.Optimizer):
     r"""Moves each neuron's weights along its sensitivity's gradient until the sensitivity's running average is 1.
@@ -42,8 +29,9 @@ class SAL(torch.optim.Optimizer):
         lr: η >= 0. target: > 0. decay: β in [0, 1), per pass. The average trails the sensitivity by about
             η / (1 − β), and the one-sided rule overshoots by that much.
         rule: "one_sided" or "proportional".
-        layers: names, or {name: activation} where forward calls the activation as a function. Default: every Linear
-            followed by a known activation module, save the one that reads the input; nn.RNN; DeepNet; TanhRNN.
+        layers: names, or {name: activation} where forward calls the activation as a function. The activation must act on
+            just what the layer returns: in ``tanh(a(x) + b(h))`` neither a nor b sees the sum. Default: every Linear that a
+            known activation module follows, save the one that reads the input and the readout; nn.RNN; DeepNet; TanhRNN.
         average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much.
 
     Raises:
@@ -63,13 +51,13 @@ class SAL(torch.optim.Optimizer):
         self, model: nn.Module, *, lr: float = 2e-3, target: float = 1.0, decay: float = 0.9, rule: str = "one_sided",
         layers: Iterable[str] | Mapping[str, object] | None = None, average: str = "mean",
     ) -> None:  # fmt: skip
-        _check(lr, target, decay, rule, average)
+        check_settings(lr, target, decay, rule, average)
         self._layers = find_layers(model, layers)
         groups = [{"params": layer.parameters, "name": layer.name} for layer in self._layers]
         super().__init__(groups, dict(lr=lr, target=target, decay=decay, rule=rule, average=average))
         self._recorder = PassRecorder(model, self._layers)
         self._log_sensitivity: Tensor | None = None
-        self._gated: tuple[object, list[tuple[Tensor, nn.Parameter, Tensor]]] | None = None
+        self._gate: RowGate | None = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Does nothing: the gradients belong to the optimizer that learns the task."""
@@ -117,7 +105,9 @@ class SAL(torch.optim.Optimizer):
                 loss = closure()
         with torch.no_grad():
             observations = self._recorder.observations()
-            self._put_gated_rows_back()
+            gate, self._gate = self._gate, None
+            if gate is not None and gate.owner is self._recorder.finished:  # else its pass has been replaced since
+                gate.put_back()
             measured = self._measure(observations)
             for members, stack, measure in measured:
                 by_weight, by_bias = stack.change(measure.average)
@@ -140,23 +130,12 @@ class SAL(torch.optim.Optimizer):
         Raises:
             RuntimeError: no pass is waiting.
         """
-        saved: list[tuple[Tensor, nn.Parameter, Tensor]] = []
+        gate = RowGate(self._recorder.finished)
         with torch.no_grad():
             for members, stack, measure in self._measure(self._recorder.observations()):
                 for rows, i in zip((measure.average < stack.target).unbind(0), members, strict=True):
-                    layer = self._layers[i]
-                    for parameter in (*layer.parameters, *layer.others):
-                        below = rows.unsqueeze(-1) if parameter.ndim > rows.ndim else rows
-                        saved.append((below, parameter, parameter.clone()))
-                        if parameter.grad is not None:
-                            parameter.grad.masked_fill_(below, 0.0)
-        self._gated = (self._recorder.finished, saved)
-
-    def _put_gated_rows_back(self) -> None:
-        gated, self._gated = self._gated, None
-        if gated is not None and gated[0] is self._recorder.finished:  # else it belongs to a pass since replaced
-            for rows, parameter, before in gated[1]:
-                parameter.copy_(torch.where(rows, before, parameter))
+                    gate.hold(rows, (*self._layers[i].parameters, *self._layers[i].others))
+        self._gate = gate
 
     def _measure(self, observations: list[list[Observation]]) -> list[tuple[list[int], Stack, Measure]]:
         averages = [self._average(layer) for layer in self._layers]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .replica_steps import replica_step
+
 Step = Callable[..., Tensor]
 
 
@@ -82,43 +84,6 @@ def _torch_step(module: nn.Module) -> Step:
     return step
 
 
-def _replica_step(module: nn.Module) -> Step:
-    """Our TanhRNN: batch dimensions between replicas and neurons are folded into one, as its layers expect."""
-    replicas, (first, last) = module.replicas, (module.recurrent[0], module.n_hidden[-1])
-
-    def fold(tensor: Tensor, name: str) -> Tensor:
-        if name == "inputs" and tensor.ndim == 1:  # one input for everybody: a batch of one, which broadcasts
-            return tensor.unsqueeze(0)
-        if tuple(tensor.shape[: len(replicas)]) != replicas or tensor.ndim <= len(replicas):
-            raise ValueError(f"{name}: got shape {tuple(tensor.shape)}, expected {replicas} replicas first, then batch, then units")
-        return tensor.reshape(*replicas, -1, tensor.shape[-1])
-
-    def drive_of(inputs: Tensor | None) -> Tensor | None:
-        return None if inputs is None or not module.n_in else module.input(fold(inputs, "inputs"))
-
-    def step(state: Tensor, inputs: Tensor | None = None) -> Tensor:
-        if state.shape[-1] != last:
-            raise ValueError(f"state: got {state.shape[-1]} units, expected {last}")
-        return module.step(fold(state, "state"), drive_of(inputs)).reshape(state.shape)
-
-    def tangent_step(state: Tensor, tangents: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The chain rule by hand, δ' = f'(U) (W δ), layer after layer: much faster than automatic differentiation."""
-        hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
-        batch, moved = hidden.shape[-2], tangents.reshape(*hidden.shape, k)
-        for layer in module.recurrent:
-            # States and tangent directions are rows of one product: W is read once.
-            rows = torch.cat([hidden, moved.mT.flatten(-3, -2)], -2) @ layer.connected_weight().mT
-            pre_activation = rows[..., :batch, :] + layer.bias.unsqueeze(-2)
-            if layer is first and drive is not None:
-                pre_activation = pre_activation + drive
-            hidden = torch.tanh(pre_activation)
-            moved = rows[..., batch:, :].unflatten(-2, (batch, k)).mT * (1 - hidden.square()).unsqueeze(-1)
-        return hidden.reshape(state.shape), moved.reshape(tangents.shape)
-
-    step.jvp = tangent_step
-    return step
-
-
 def rnn_step(module: nn.Module) -> Step:
     r"""A recurrent module as a plain function from one state to the next.
 
@@ -145,5 +110,5 @@ def rnn_step(module: nn.Module) -> Step:
         refuse_unsupported(module, "rnn_step")
         return _torch_step(module)
     if isinstance(getattr(module, "recurrent", None), nn.ModuleList) and hasattr(module, "step"):
-        return _replica_step(module)
+        return replica_step(module)
     raise TypeError(f"module: got {type(module).__name__}, expected TanhRNN, nn.RNN, nn.GRU, nn.LSTM or one of their cells")

@@ -43,7 +43,8 @@ def test_every_color_stands_out_on_light_and_dark_pages(quantity, page):
 
 @pytest.mark.parametrize("blindness", BLINDNESS)
 def test_quantities_stay_apart_for_color_blind_readers(blindness):
-    seen = {q: lab(np.clip(np.array(BLINDNESS[blindness]) @ linear(c), 0, 1)) for q, c in plotting.COLORS.items() if q != "neutral"}
+    colors_of = {q: c for q, c in plotting.COLORS.items() if q != "neutral"}
+    seen = {q: lab(np.clip(np.array(BLINDNESS[blindness]) @ linear(c), 0, 1)) for q, c in colors_of.items()}
     assert min(np.linalg.norm(seen[a] - seen[b]) for a, b in itertools.combinations(seen, 2)) > 10
     assert len(set(plotting.MARKERS.values())) == len(plotting.MARKERS)
 

@@ -1,0 +1,53 @@
+"""The step and the tangent step of this library's recurrent network."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Callable[..., Tensor]:
+    """Our TanhRNN: batch dimensions between replicas and neurons are folded into one, as its layers expect.
+
+    ``weights`` fixes the recurrent weights; without it they are asked for at every call, so that the step follows learning.
+    """
+    replicas, (first, last) = module.replicas, (module.recurrent[0], module.n_hidden[-1])
+
+    def fold(tensor: Tensor, name: str) -> Tensor:
+        if name == "inputs" and tensor.ndim == 1:  # one input for everybody: a batch of one, which broadcasts
+            return tensor.unsqueeze(0)
+        if tuple(tensor.shape[: len(replicas)]) != replicas or tensor.ndim <= len(replicas):
+            raise ValueError(
+                f"{name}: got shape {tuple(tensor.shape)}, expected {replicas} replicas first, then batch, then units"
+            )
+        return tensor.reshape(*replicas, -1, tensor.shape[-1])
+
+    def drive_of(inputs: Tensor | None) -> Tensor | None:
+        return None if inputs is None or not module.n_in else module.input(fold(inputs, "inputs"))
+
+    def weights_now() -> list[Tensor]:
+        return [layer.connected_weight() for layer in module.recurrent] if weights is None else weights
+
+    def step(state: Tensor, inputs: Tensor | None = None) -> Tensor:
+        if state.shape[-1] != last:
+            raise ValueError(f"state: got {state.shape[-1]} units, expected {last}")
+        return module.step(fold(state, "state"), drive_of(inputs), weights_now()).reshape(state.shape)
+
+    def tangent_step(state: Tensor, tangents: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The chain rule by hand, δ' = f'(U) (W δ), layer after layer: much faster than automatic differentiation."""
+        hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
+        batch, moved = hidden.shape[-2], tangents.reshape(*hidden.shape, k)
+        for layer, weight in zip(module.recurrent, weights_now(), strict=True):
+            # States and tangent directions are rows of one product: W is read once.
+            rows = torch.cat([hidden, moved.mT.flatten(-3, -2)], -2) @ weight.mT
+            pre_activation = rows[..., :batch, :] + layer.bias.unsqueeze(-2)
+            if layer is first and drive is not None:
+                pre_activation = pre_activation + drive
+            hidden = torch.tanh(pre_activation)
+            moved = rows[..., batch:, :].unflatten(-2, (batch, k)).mT * (1 - hidden.square()).unsqueeze(-1)
+        return hidden.reshape(state.shape), moved.reshape(tangents.shape)
+
+    step.jvp = tangent_step
+    # For a run in which nothing learns: the product of weights and mask is then taken once, not at every step.
+    step.frozen = lambda: replica_step(module, [weight.detach() for weight in weights_now()])
+    return step

@@ -1,0 +1,29 @@
+"""Pre-activations of every layer of an nn.RNN against a loop over layers and time written by hand."""
+
+import pytest
+import torch
+from torch import nn
+
+from salnb.recompute import rnn_observations
+from tests.problems import random, unrolled_rnn
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["time first", "batch first", "unbatched"])
+@pytest.mark.parametrize("given_state", [True, False])
+def test_recurrent_inputs_and_pre_activations(nonlinearity, bias, layers, kind, given_state, device):
+    rnn = nn.RNN(3, 5, layers, nonlinearity=nonlinearity, bias=bias, batch_first=kind == "batch first").to(device).double()
+    x, state = random(6, 4, 3, device=device), random(layers, 4, 5, seed=1, device=device).tanh() if given_state else None
+    if kind == "unbatched":
+        x, state = x[:, :1], None if state is None else state[:, :1]
+    expected = unrolled_rnn(rnn, x, state)
+    given = {"time first": x, "batch first": x.transpose(0, 1), "unbatched": x[:, 0]}[kind]
+    start = state[:, 0] if kind == "unbatched" and state is not None else state
+    with torch.no_grad():
+        found = rnn_observations(rnn, given, start, rnn(given, start)[0])
+    assert len(found) == layers
+    for pair, wanted in zip(found, expected, strict=True):
+        for tensor, other in zip(pair, wanted, strict=True):
+            torch.testing.assert_close(tensor, other, rtol=1e-12, atol=1e-12)
