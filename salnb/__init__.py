@@ -1,7 +1,9 @@
 """salnb: neuron sensitivity, sensitivity adjustment learning (SAL) and Lyapunov exponents for PyTorch networks."""
 
+from .bptt import backprop_through_time, gradient_profile
 from .functional import log_sensitivity, neuron_sensitivity, sensitivity_gradient
 from .lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from .monitor import SensitivityMonitor
 from .networks import DeepNet, TanhRNN, rnn_step
 from .sal import SAL, sal_pretrain
 
@@ -11,7 +13,10 @@ __all__ = [
     "SAL",
     "DeepNet",
     "LyapunovSpectrum",
+    "SensitivityMonitor",
     "TanhRNN",
+    "backprop_through_time",
+    "gradient_profile",
     "log_sensitivity",
     "lyapunov_spectrum",
     "neuron_sensitivity",

@@ -57,8 +57,9 @@ class PassRecorder:
         finished: a list of observations per layer, or None when no pass is waiting to be used.
     """
 
-    def __init__(self, model: nn.Module, watched: list[WatchedLayer]) -> None:
+    def __init__(self, model: nn.Module, watched: list[WatchedLayer], *, in_evaluation: bool = False, on_pass=None) -> None:
         self.watched, self.finished = watched, None
+        self._in_evaluation, self._on_pass = in_evaluation, on_pass
         self._calls: list[list] | None = None
         self._depth = 0
         by_module: dict[nn.Module, list[int]] = {}
@@ -84,11 +85,14 @@ class PassRecorder:
             self._depth = 0  # Ctrl-C during an earlier call: then PyTorch skips even the hooks that it always calls
         self._depth += 1
         if self._depth == 1:
-            self._calls = [[] for _ in self.watched] if module.training and not _in_transform() else None
+            counts = (module.training or self._in_evaluation) and not _in_transform()
+            self._calls = [[] for _ in self.watched] if counts else None
 
     def _succeed(self, module: nn.Module, arguments: tuple, output: object) -> None:
         if self._depth == 1 and self._calls is not None:
             self.finished = self._calls
+            if self._on_pass is not None:
+                self._on_pass()
 
     def _leave(self, module: nn.Module, arguments: tuple, output: object) -> None:
         self._depth -= 1
@@ -141,5 +145,5 @@ class PassRecorder:
         for layer, calls in zip(self.watched, self.finished, strict=True):
             if any(_version(x) != seen_x or _version(u) != seen_u for x, u, seen_x, seen_u in calls):
                 raise RuntimeError(f"SAL: the input or the pre-activation of {layer.name} was changed in place after the layer "
-                                   f"ran; name its activation with layers={{{layer.name!r}: ...}}, or work on a copy")  # fmt: skip
+                                   f"ran; name its activation with layers={{{layer.name!r}: ...}}")  # fmt: skip
         return [[(x, u) for x, u, *_ in calls] for calls in self.finished]
