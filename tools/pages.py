@@ -125,11 +125,17 @@ def without_alt(path: Path) -> list[str]:
     return [f"no alt text on {tag.get('src', '')[:80]}" for tag in pictures if not tag.get("alt", "").strip()]
 
 
+def raw_tables(path: Path) -> list[str]:
+    """Markdown tables that were printed instead of drawn."""
+    text = "\n".join(paragraph.get_text() for paragraph in soup(path).find_all("p"))
+    return ["a Markdown table was left as a row of bars"] if re.search(r"\|\s*(-{3,}|—)\s*\|", text) else []
+
+
 def complaints(html: Path, page: str, *, notebook: bool) -> list[str]:
     """All that is wrong with one page of the table of contents."""
     path = html / f"{page}.html"
     found = thin(path)
     if path.is_file():
         found += unexecuted(path) if notebook else []
-        found += loads_from_elsewhere(path) + broken_links(path) + without_alt(path)
+        found += loads_from_elsewhere(path) + broken_links(path) + without_alt(path) + raw_tables(path)
     return [f"{page}: {complaint}" for complaint in found]

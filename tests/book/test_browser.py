@@ -28,6 +28,8 @@ TOO_WIDE = """() => {
 }"""
 
 # Figures are transparent and stand on either background: no white card behind them, no dimming in dark mode.
+# A notebook writes width and height into the tag; on a narrow page only the width gives way unless the style says otherwise.
+SQUEEZED = "e.naturalWidth && Math.abs(e.clientWidth / e.clientHeight / (e.naturalWidth / e.naturalHeight) - 1) > 0.03"
 SPOILT = "getComputedStyle(e).filter !== 'none' || getComputedStyle(e).backgroundColor !== 'rgba(0, 0, 0, 0)'"
 
 
@@ -68,6 +70,7 @@ def look(browser, address: str, width: int, scheme: str) -> dict:
         "no alt": count("document.querySelectorAll('article img')", "!e.alt.trim()"),
         "theme": page.evaluate("document.documentElement.dataset.theme"),
         "dead widgets": page.locator("article .jupyter-widgets, article script[type*=widget]").count(),
+        "squeezed pictures": count("document.querySelectorAll('article img')", SQUEEZED),
         "spoilt figures": count("document.querySelectorAll('.cell_output img')", SPOILT),
     }
     context.close()
@@ -78,7 +81,8 @@ def expected(scheme: str) -> dict:
     """What `look` says of a page that is as it should be."""
     return {
         "errors": [], "foreign": [], "overflow": 0, "too wide": [], "unrendered math": 0, "math errors": 0,
-        "broken pictures": 0, "no alt": 0, "theme": scheme, "dead widgets": 0, "spoilt figures": 0,
+        "broken pictures": 0, "no alt": 0, "theme": scheme, "dead widgets": 0, "squeezed pictures": 0,
+        "spoilt figures": 0,
     }  # fmt: skip
 
 

@@ -45,6 +45,8 @@ def test_a_good_page_gets_no_complaint(page) -> None:
         (GOOD + "<a href='missing.html'>x</a>", "does not exist"),
         (GOOD + "<a href='p.html#nowhere'>x</a>", "no such place"),
         (GOOD.replace("</article>", "<img src='p.html'></article>"), "no alt text"),
+        (GOOD.replace("</article>", "<p>| a | b | |---|---| | 1 | 2 |</p></article>"), "table"),
+        (GOOD.replace("</article>", "<p>| a | b | |—|—| | 1 | 2 |</p></article>"), "table"),
     ],
 )
 def test_each_complaint_is_made(page, body: str, word: str) -> None:
