@@ -19,12 +19,15 @@ from . import __version__
 from .claims import confidence_interval, write_atomically
 from .experiments import follow_exponent, predicted_offset
 from .progress import progress_bar
+from .transmission import layer_growth
 
 FOLDER = Path(__file__).parent.parent / "book" / "results"
 FLAT = [(n, connectivity) for n in (50, 100, 200, 400) for connectivity in (1.0, 0.3, 0.1)]
 TWO, THREE = (100, 100), (100, 100, 100)
 RINGS = [(TWO, 1.0), (TWO, 0.3), ((60, 140), 1.0), (THREE, 1.0), (THREE, 0.3), ((50, 100, 150), 1.0)]
 RATES = [(1e-3, 0.9), (2e-3, 0.9), (5e-3, 0.9), (2e-2, 0.9), (2e-3, 0.0), (2e-3, 0.98), (5e-4, 0.99), (2e-3, 0.99), (5e-3, 0.99)]
+LAYERS = [dict(width=width, activation="tanh", average="mean", size=0.5, replicas=16, samples=1000, seed=400 + width)
+          for width in (16, 64, 256)]  # fmt: skip
 TARGETS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 2.0)
 
 
@@ -89,7 +92,18 @@ def run_all(progress: bool = True) -> None:
         stored, name = read("exponent_offsets"), label(n, connectivity)
         if name not in stored:
             write("exponent_offsets", {**stored, name: {**predict(n, connectivity), "provenance": provenance()}})
+    for settings in progress_bar(LAYERS, enabled=progress, label="layers"):
+        stored, name = read("transmission"), f"{settings['activation']}, {settings['width']}"
+        if stored.get(name, {}).get("settings") != settings:
+            write("transmission", {**stored, name: {**transmit(settings), "provenance": provenance()}})
     write("claims", claim_figures())
+
+
+def transmit(settings: dict) -> dict:
+    """Log growth through single layers at sensitivity 1, forward and backward, one number per network."""
+    began, growth = time.perf_counter(), layer_growth(**settings)
+    numbers = {name: [round(v, 5) for v in values.tolist()] for name, values in growth._asdict().items()}
+    return {**numbers, "seconds": round(time.perf_counter() - began, 2), "settings": settings}
 
 
 def predict(n: int | tuple[int, ...], connectivity: float, samples: int = 100) -> dict:
@@ -109,21 +123,21 @@ def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
 
 def claim_figures() -> dict:
     """The measured side of the ledger, from the stored runs alone."""
-    runs, offsets = read("exponent_architectures"), read("exponent_offsets")
+    runs, offsets, layers = read("exponent_architectures"), read("exponent_offsets"), read("transmission").values()
     gaps = {name: mismatch(run, offsets[name]["mean"]) for name, run in runs.items()}
     flat = [name for name in runs if "+" not in name]
     values = {
-        "lyapunov-match": np.concatenate([gaps[name] for name in flat if name.endswith(", 1")]),
-        "architectures": np.array([gap.mean() for gap in gaps.values()]),
-        "edge-of-chaos": np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()]),
+        "lyapunov-match": (runs.values(), np.concatenate([gaps[name] for name in flat if name.endswith(", 1")])),
+        "architectures": (runs.values(), np.array([gap.mean() for gap in gaps.values()])),
+        "edge-of-chaos": (runs.values(), np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()])),
+        "moderate-transmission": (layers, np.concatenate([np.add(run["forward"], run["backward"]) / 2 for run in layers])),
     }
-    seconds = sum(run["seconds"] for run in runs.values())
-    machine = next(iter(runs.values()))["provenance"]["machine"]
     rounded = lambda v: round(float(v), 4)  # noqa: E731
     return {
         name: {"mean": rounded(v.mean()), "interval": [rounded(b) for b in confidence_interval(v)], "seeds": len(v),
-               "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(seconds), "device": machine}
-        for name, v in values.items()
+               "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(sum(run["seconds"] for run in made)),
+               "device": next(iter(made))["provenance"]["machine"]}
+        for name, (made, v) in values.items()
     }  # fmt: skip
 
 
