@@ -81,9 +81,13 @@ def _by_name(model: nn.Module, name: str, activation: object) -> list[WatchedLay
             f"layers: {name!r} is a {type(module).__name__}; SAL acts on Linear and nn.RNN layers and on DeepNet and "
             "TanhRNN, where each neuron has one slope and one row of weights"
         )
+    activation, *others = activation if isinstance(activation, tuple | list) and activation else (activation,)
     activation = activation or getattr(module, "activation", None)
+    if wrong := [other for other in others if not isinstance(modules.get(other), nn.Linear)]:
+        raise ValueError(f"layers: {wrong[0]!r}, to be added to {name!r}, is no Linear of the model")
     if activation is not None:
-        return [plain_layer(name, module, activation_formulas(activation), copy=True)]
+        adds = tuple(modules[other] for other in others)
+        return [plain_layer(name, module, activation_formulas(activation), copy=True, adds=adds)]
     if name in (followed := _followed_linears(model)):
         return [followed[name]]
     raise ValueError(

@@ -1,53 +1,11 @@
 """What the watched layers saw during one call of the model, kept by hooks that never change the computation."""
 
-import sys
-
 import torch
 from torch import Tensor, nn
 
-from .recompute import Observation, rnn_observations
+from .hooks import Hook, calls_in_progress, in_transform, moves_with_training, version
+from .recompute import Observation, add_outputs, rnn_observations
 from .watch import WatchedLayer
-
-
-def _in_transform() -> bool:
-    """True inside vmap, jvp and grad of torch.func: the wrapped tensors that they pass around are no data."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def _calls_in_progress(module: nn.Module) -> int:
-    """How many calls of this module the current stack of Python frames holds."""
-    frame, count = sys._getframe(), 0
-    while frame is not None:
-        count += frame.f_code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is module
-        frame = frame.f_back
-    return count
-
-
-def _moves_with_training(tensor: Tensor) -> bool:
-    """A learned start h₀ (or a view of it) is overwritten by the optimizer before ``SAL.step()`` reads it."""
-    base = tensor._base if tensor._is_view() else tensor
-    return base.is_leaf and base.requires_grad
-
-
-def _version(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
-
-
-class _Hook:
-    """A hook that is left behind when the model is copied or saved: the copy is not watched, and pickling works."""
-
-    def __init__(self, function) -> None:
-        self.function = function
-
-    @torch.compiler.disable  # stays out of the graph: what a hook keeps is a side effect by design
-    def __call__(self, *arguments):
-        return None if self.function is None else self.function(*arguments)
-
-    def __deepcopy__(self, memo) -> "_Hook":
-        return _Hook(None)
-
-    def __reduce__(self):
-        return _Hook, (None,)
 
 
 class PassRecorder:
@@ -61,6 +19,7 @@ class PassRecorder:
         self.watched, self.finished = watched, None
         self._in_evaluation, self._on_pass = in_evaluation, on_pass
         self._calls: list[list] | None = None
+        self._added: dict[nn.Module, list[Tensor]] = {}
         self._depth = 0
         by_module: dict[nn.Module, list[int]] = {}
         for index, layer in enumerate(watched):
@@ -68,12 +27,14 @@ class PassRecorder:
         hooked = []
         for module, indices in by_module.items():  # before the model's own hook, for a model that is itself the layer
             hooked.append((module.register_forward_hook, self._observer(indices), {"with_kwargs": True}))
+        for module in {module for layer in watched for module in layer.adds}:
+            hooked.append((module.register_forward_hook, self._keep_added, {}))
         hooked += [
             (model.register_forward_pre_hook, self._enter, {"prepend": True}),
             (model.register_forward_hook, self._succeed, {}),
             (model.register_forward_hook, self._leave, {"always_call": True}),
         ]
-        self.handles = [register(_Hook(function), **given) for register, function, given in hooked]
+        self.handles = [register(Hook(function), **given) for register, function, given in hooked]
 
     def remove(self) -> None:
         for handle in self.handles:
@@ -81,16 +42,17 @@ class PassRecorder:
         self.finished, self._calls = None, None
 
     def _enter(self, module: nn.Module, arguments: tuple) -> None:
-        if self._depth and _calls_in_progress(module) <= 1:
+        if self._depth and calls_in_progress(module) <= 1:
             self._depth = 0  # Ctrl-C during an earlier call: then PyTorch skips even the hooks that it always calls
         self._depth += 1
         if self._depth == 1:
-            counts = (module.training or self._in_evaluation) and not _in_transform()
-            self._calls = [[] for _ in self.watched] if counts else None
+            counts = (module.training or self._in_evaluation) and not in_transform()
+            self._calls, self._added = [[] for _ in self.watched] if counts else None, {}
 
     def _succeed(self, module: nn.Module, arguments: tuple, output: object) -> None:
         if self._depth == 1 and self._calls is not None:
-            self.finished = self._calls
+            pairs = zip(self._calls, self.watched, strict=True)
+            self.finished = [add_outputs(calls, [self._added.get(m, []) for m in a.adds], a.name) for calls, a in pairs]
             if self._on_pass is not None:
                 self._on_pass()
 
@@ -102,7 +64,7 @@ class PassRecorder:
     def _observer(self, indices: list[int]):
         @torch.no_grad()
         def observe(module: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
-            if self._calls is None or _in_transform():
+            if self._calls is None or in_transform():
                 return
             if any(layer.weight is not layer.current_weight() for layer in (self.watched[i] for i in indices)):
                 self._calls = None  # torch.func.functional_call runs the modules with the weights of another network
@@ -112,9 +74,13 @@ class PassRecorder:
             if isinstance(module, nn.RNN):
                 self._observe_rnn(indices, module, inputs, given.get("hx"), output[0])
             else:
-                self._keep(indices[0], inputs.clone() if _moves_with_training(inputs) else inputs.detach(), output.detach())
+                self._keep(indices[0], inputs.clone() if moves_with_training(inputs) else inputs.detach(), output.detach())
 
         return observe
+
+    def _keep_added(self, module: nn.Module, arguments: tuple, output: Tensor) -> None:
+        if self._calls is not None and not in_transform():
+            self._added.setdefault(module, []).append(output.detach().clone())
 
     def _observe_rnn(self, indices: list[int], module: nn.RNN, inputs: object, state: object, output: object) -> None:
         if not isinstance(inputs, Tensor):
@@ -129,7 +95,7 @@ class PassRecorder:
 
     def _keep(self, index: int, inputs: Tensor, pre_activation: Tensor) -> None:
         pre_activation = pre_activation.clone() if self.watched[index].copy else pre_activation
-        self._calls[index].append((inputs, pre_activation, _version(inputs), _version(pre_activation)))
+        self._calls[index].append((inputs, pre_activation, version(inputs), version(pre_activation)))
 
     def observations(self) -> list[list[Observation]]:
         """The calls of the waiting pass per layer, checked: every layer ran and nothing was overwritten since."""
@@ -143,7 +109,7 @@ class PassRecorder:
         if any(u.numel() == 0 for calls in self.finished for _, u, *_ in calls):
             raise RuntimeError("SAL: the last pass had no samples, so it says nothing of the neurons; skip empty batches")
         for layer, calls in zip(self.watched, self.finished, strict=True):
-            if any(_version(x) != seen_x or _version(u) != seen_u for x, u, seen_x, seen_u in calls):
+            if any(version(x) != seen_x or version(u) != seen_u for x, u, seen_x, seen_u in calls):
                 raise RuntimeError(f"SAL: the input or the pre-activation of {layer.name} was changed in place after the layer "
                                    f"ran; name its activation with layers={{{layer.name!r}: ...}}")  # fmt: skip
         return [[(x, u) for x, u, *_ in calls] for calls in self.finished]

@@ -1,4 +1,4 @@
-"""What the neurons of an nn.RNN saw: its hooks see the first layer's input and the last layer's output only."""
+"""Pre-activations that no single hook sees: those inside an nn.RNN, and sums of several layers' outputs."""
 
 import torch
 from torch import Tensor, nn
@@ -27,3 +27,23 @@ def rnn_observations(module: nn.RNN, inputs: Tensor, state: Tensor | None, outpu
         found.append((before, nn.functional.linear(inputs, own[0], bias) + before @ own[1].mT))
         inputs = out
     return found
+
+
+def add_outputs(calls: list[tuple], added: list[list[Tensor]], name: str) -> list[tuple]:
+    """The calls of a layer with the outputs of other layers added to its pre-activations, U = b(h) + a(x).
+
+    The k-th call of the one belongs to the k-th of the other; a layer that took the whole sequence at once, as is common for
+    the input, counts as one call per time step.
+    """
+    for outputs in added:
+        if len(outputs) == 1 and len(calls) > 1 and outputs[0].ndim > 2 and len(outputs[0]) == len(calls):
+            outputs = list(outputs[0].unbind(0))
+        if len(outputs) != len(calls):
+            raise RuntimeError(
+                f"SAL: {name} ran {len(calls)} times in this pass, but a layer whose output is added to its own ran "
+                f"{len(outputs)} times; their calls must come in pairs"
+            )
+        calls = [(x, u + other, *rest) for (x, u, *rest), other in zip(calls, outputs, strict=True)]
+        # The sum is our own tensor: nothing outside can change it, so its version starts anew.
+        calls = [(x, u, seen, None if u.is_inference() else u._version) for x, u, seen, _ in calls]
+    return calls

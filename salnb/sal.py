@@ -29,8 +29,9 @@ class SAL(torch.optim.Optimizer):
         lr: η >= 0. target: > 0. decay: β in [0, 1), per pass. The average trails the sensitivity by about
             η / (1 − β), and the one-sided rule overshoots by that much.
         rule: "one_sided" or "proportional".
-        layers: names, or {name: activation} where forward calls the activation as a function. The activation must act on
-            just what the layer returns: in ``tanh(a(x) + b(h))`` neither a nor b sees the sum. Default: every Linear that a
+        layers: names, or {name: activation} where forward calls the activation as a function, or {name: (activation, other
+            layers)} where it acts on a sum: ``{"b": ("tanh", "a")}`` for ``tanh(a(x) + b(h))``, since b alone does not see
+            the sum. Default: every Linear that a
             known activation module follows, save the one that reads the input and the readout; nn.RNN; DeepNet; TanhRNN.
         average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much.
 

@@ -22,6 +22,7 @@ class WatchedLayer:
     mask: Tensor | None = None
     others: tuple[nn.Parameter, ...] = ()  # input weights and second biases: gated with the neuron, never moved by SAL
     rnn_layer: int | None = None
+    adds: tuple[nn.Module, ...] = ()  # layers whose outputs are added to this one's before the activation
     copy: bool = False  # the activation may overwrite the pre-activation, so the hook must keep a copy
 
     @property
@@ -60,6 +61,9 @@ def replica_layers(name: str, network: DeepNet | TanhRNN) -> list[WatchedLayer]:
     ]
 
 
-def plain_layer(name: str, layer: nn.Linear | ReplicaLinear, activation: Activation, copy: bool) -> WatchedLayer:
+def plain_layer(
+    name: str, layer: nn.Linear | ReplicaLinear, activation: Activation, copy: bool, adds: tuple[nn.Module, ...] = ()
+) -> WatchedLayer:
+    others = tuple(parameter for module in adds for parameter in module.parameters(recurse=False))
     mask = getattr(layer, "mask", None)
-    return WatchedLayer(name, layer, layer.weight, layer.bias, activation, mask, copy=copy)
+    return WatchedLayer(name, layer, layer.weight, layer.bias, activation, mask, others, adds=adds, copy=copy)
