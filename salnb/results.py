@@ -54,12 +54,13 @@ def jobs() -> Iterator[tuple[str, str, dict]]:
 
 def provenance() -> dict:
     """Which code and which machine made a result."""
+    threads = torch.get_num_threads()
     asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=FOLDER.parent)
     return {
         "version": __version__,
         "commit": asked.stdout.strip() or "unknown",
         "torch": str(torch.__version__),
-        "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}",
     }
 
 
@@ -132,7 +133,7 @@ def claim_figures() -> dict:
         "edge-of-chaos": (runs.values(), np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()])),
         "moderate-transmission": (layers, np.concatenate([np.add(run["forward"], run["backward"]) / 2 for run in layers])),
     }
-    rounded = lambda v: round(float(v), 4)  # noqa: E731
+    rounded = lambda v: round(float(v), 6)  # noqa: E731
     return {
         name: {"mean": rounded(v.mean()), "interval": [rounded(b) for b in confidence_interval(v)], "seeds": len(v),
                "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(sum(run["seconds"] for run in made)),
