@@ -5,18 +5,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .benettin import Evolution
+from .denormals import flushed_denormals
+from .growth import Growth
 from .progress import progress_bar
 from .spectrum import LyapunovSpectrum
-from .tangents import automatic_tangent_step, first_frame, orthonormalise
+from .tangents import automatic_tangent_step, first_frame
 
 __all__ = ["LyapunovSpectrum", "lyapunov_spectrum"]
 
 N_BLOCKS = 32  # blocks for the standard error: enough for its own spread to be about 13 %
-# "auto": QR before the most and the least growing tangent differ by this factor, so that the tail keeps half its digits.
-SAFE_SPREAD = {torch.float64: 1e6, torch.float32: 1e2}
+METHODS = ("auto", "householder", "cholesky", "elimination")
 
 
-def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt) -> None:
+def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None:
     if not isinstance(state, Tensor) or not state.is_floating_point() or state.ndim < 1:
         raise ValueError(f"state: got {state!r}, expected a floating-point tensor (..., N)")
     if not bool(torch.isfinite(state).all()):
@@ -33,13 +35,21 @@ def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt) -> None:
         raise ValueError(f"inputs: got {len(inputs)} time steps, expected n_warmup + n_steps = {n_warmup + n_steps}")
     if not dt > 0:
         raise ValueError(f"dt: got {dt}, expected a time per step > 0")
+    if method not in METHODS:
+        raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")
+
+
+def _same_shape(state: Tensor, following: Tensor) -> None:
+    if following.shape != state.shape:
+        raise ValueError(f"step: got state shape {tuple(following.shape)} back from {tuple(state.shape)}, expected no change")
 
 
 @torch.no_grad()
 def lyapunov_spectrum(
     step: Callable, state: Tensor, *, n_steps: int, k: int | None = None, n_warmup: int = 0, qr_every: int | str = 1,
     inputs: Tensor | None = None, dt: float = 1.0, jvp: Callable | None = None, history: bool = True,
-    generator: torch.Generator | None = None, progress: bool = False,
+    generator: torch.Generator | None = None, progress: bool = False, method: str = "auto",
+    resume: LyapunovSpectrum | None = None,
 ) -> LyapunovSpectrum:  # fmt: skip
     r"""Lyapunov exponents: the mean log growth rates of small changes along a trajectory.
 
@@ -51,71 +61,53 @@ def lyapunov_spectrum(
         state: (..., N), where to start.
         n_steps: steps to average over. n_warmup: steps before that, which forget the start and align the tangents.
         k: number of leading exponents, default all N.
-        qr_every: steps between two QR decompositions, or "auto": as rarely as half the digits of the tail allow.
+        qr_every: steps between two QR decompositions, or "auto": as rarely as the digits of the smallest exponent allow;
+            where they turn out not to have been enough, the stretch is done again, more closely.
         inputs: (n_warmup + n_steps, ...), the drive, one entry a step.
         dt: time per step, so that exponents come in nats per unit time.
         jvp: ``jvp(x, tangents[, u]) -> (next x, next tangents)`` with tangents (..., N, k), an analytic tangent step;
             default: ``step.jvp`` if there is one, else forward-mode differentiation of ``step``.
-        history: keep the running estimate.
+        history: keep the running estimate. Without it, "auto" may use a cheaper method.
         generator: draws the first tangents; default the identity for a full spectrum, else a fixed random frame.
         progress: show a progress bar.
+        method: how growth is taken out of the tangents: "householder" QR; "cholesky" QR, much faster on a GPU;
+            "elimination", LU steps in between and a QR at the ends, same result; "auto": elimination for large frames
+            if no history is kept, else Householder.
+        resume: a spectrum to go on from: its state and tangents, and its steps count as well.
 
     Returns:
         ``LyapunovSpectrum`` with exponents (..., k) descending, their standard errors and the running estimate. −∞ where a
-        direction dies; NaN where the trajectory leaves the finite numbers.
+        direction dies; NaN where the trajectory leaves the finite numbers. The trajectory is the same for every k and method.
 
     Raises:
         ValueError: a state that is not finite, k > N, a step that changes the state's shape, inputs of another length.
 
-    Source: Benettin et al., Meccanica 15 (1980), parts 1 and 2.
+    Source: Benettin et al., Meccanica 15 (1980), parts 1 and 2; elimination in place of QR is this library's own choice.
 
     Example:
         >>> spectrum = lyapunov_spectrum(lambda x: x * torch.tensor([2.0, 0.5]), torch.zeros(2), n_steps=10)
         >>> spectrum.exponents
         tensor([ 0.6931, -0.6931], dtype=torch.float64)
     """
+    if resume is not None:
+        state, k = resume.state, resume.exponents.shape[-1]
     k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
-    _check(state, n_steps, k, n_warmup, qr_every, inputs, dt)
+    _check(state, n_steps, k, n_warmup, qr_every, inputs, dt, method)
     step = getattr(step, "frozen", lambda: step)()
     advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
+    if method == "auto":
+        method = "elimination" if k > 8 and not history else "householder"
+    frame = first_frame(state, k, generator) if resume is None else resume.tangents
+    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, _same_shape)
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
-    tangents = first_frame(state, k, generator)
     n_blocks = min(N_BLOCKS, n_steps)
-    ends = {n_warmup + n_steps * (b + 1) // n_blocks for b in range(n_blocks)}
-    interval = 1 if qr_every == "auto" else qr_every
-    rows, times, block_rows, since = [], [], [state.new_zeros((*state.shape[:-1], k), dtype=torch.float64)], 0
-    for i, u in enumerate(progress_bar(drive, enabled=progress, label="Lyapunov exponents")):
-        following, tangents = advance(state, tangents, *u)
-        if following.shape != state.shape:
-            raise ValueError(f"step: got state shape {tuple(following.shape)} back from {tuple(state.shape)}, expected no change")
-        state, since, done = following, since + 1, i + 1
-        if since < interval and done not in ends and done != n_warmup:
-            continue
-        tangents, stretch = orthonormalise(tangents)
-        if qr_every == "auto" and k > 1:
-            spread = float((stretch[..., 0] - stretch[..., -1]).nan_to_num(torch.inf).max()) / since
-            safe = torch.tensor(SAFE_SPREAD.get(state.dtype, 1e1)).log().item()
-            interval = max(1, min(64, int(safe / max(spread, 1e-9))))
-        since = 0
-        if done > n_warmup:
-            block_rows[-1] = block_rows[-1] + stretch
-            if history:
-                rows.append(stretch)
-                times.append((done - n_warmup) * dt)
-            if done in ends and done < n_warmup + n_steps:
-                block_rows.append(torch.zeros_like(stretch))
-    return _summary(block_rows, rows, times, state, tangents, n_steps, dt)
-
-
-def _summary(block_rows, rows, times, state, tangents, n_steps, dt) -> LyapunovSpectrum:
-    blocks, n_blocks = torch.stack(block_rows), len(block_rows)
-    exponents = blocks.sum(0) / (n_steps * dt)
-    lengths = [n_steps * (b + 1) // n_blocks - n_steps * b // n_blocks for b in range(n_blocks)]
-    rates = blocks / (blocks.new_tensor(lengths).view(-1, *[1] * exponents.ndim) * dt)
-    stderr = rates.std(0) / n_blocks**0.5 if n_blocks > 1 else torch.full_like(exponents, torch.nan)
-    order = exponents.argsort(-1, descending=True)
-    running = None
-    if rows:
-        running = torch.stack(rows).cumsum(0) / blocks.new_tensor(times).view(-1, *[1] * exponents.ndim)
-        running = running.gather(-1, order.expand_as(running))
-    return LyapunovSpectrum(exponents.gather(-1, order), stderr.gather(-1, order), running, state, tangents, n_steps, dt)
+    ends = [n_warmup + n_steps * b // n_blocks for b in range(n_blocks + 1)]
+    growth = Growth.empty(dt) if resume is None else resume.growth
+    with flushed_denormals():
+        if n_warmup:
+            evolution.straighten(evolution.run(drive[:n_warmup])[0])
+        pairs = list(zip(ends[:-1], ends[1:], strict=True))
+        for start, stop in progress_bar(pairs, enabled=progress, label="Lyapunov exponents"):
+            rows, spans = evolution.run(drive[start:stop])
+            growth = growth.extended(evolution.straighten(rows), spans, history)
+    return LyapunovSpectrum.of(growth, evolution.state, evolution.frame)

@@ -34,18 +34,19 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
         return module.step(fold(state, "state"), drive_of(inputs), weights_now()).reshape(state.shape)
 
     def tangent_step(state: Tensor, tangents: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The chain rule by hand, δ' = f'(U) (W δ), layer after layer: much faster than automatic differentiation."""
+        """The chain rule by hand, δ' = f'(U) (W δ), layer after layer: much faster than automatic differentiation.
+
+        The state has a product of its own, so that the trajectory is to the last bit that of ``step``, however many tangents
+        go along with it: in chaos, another rounding is another trajectory.
+        """
         hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
-        batch, moved = hidden.shape[-2], tangents.reshape(*hidden.shape, k)
+        batch = hidden.shape[-2]
+        rows = tangents.reshape(*hidden.shape, k).mT.flatten(-3, -2)  # directions as rows of one product: W is read once
         for layer, weight in zip(module.recurrent, weights_now(), strict=True):
-            # States and tangent directions are rows of one product: W is read once.
-            rows = torch.cat([hidden, moved.mT.flatten(-3, -2)], -2) @ weight.mT
-            pre_activation = rows[..., :batch, :] + layer.bias.unsqueeze(-2)
-            if layer is first and drive is not None:
-                pre_activation = pre_activation + drive
-            hidden = torch.tanh(pre_activation)
-            moved = rows[..., batch:, :].unflatten(-2, (batch, k)).mT * (1 - hidden.square()).unsqueeze(-1)
-        return hidden.reshape(state.shape), moved.reshape(tangents.shape)
+            hidden = torch.tanh(layer(hidden, drive if layer is first else None, weight))
+            rows = rows @ weight.mT
+            rows.unflatten(-2, (batch, k)).mul_((1 - hidden.square()).unsqueeze(-2))
+        return hidden.reshape(state.shape), rows.unflatten(-2, (batch, k)).mT.reshape(tangents.shape)
 
     step.jvp = tangent_step
     # For a run in which nothing learns: the product of weights and mask is then taken once, not at every step.

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .growth import Growth
+
 
 @dataclass(frozen=True)
 class LyapunovSpectrum:
@@ -18,6 +20,7 @@ class LyapunovSpectrum:
         state: (..., N), where the trajectory ended.
         tangents: (..., N, k), the orthonormal frame at the end.
         n_steps: number of steps averaged over; dt: time per step.
+        growth: the log growth that the rest was computed from, in the order of ``tangents``.
     """
 
     exponents: Tensor
@@ -27,6 +30,59 @@ class LyapunovSpectrum:
     tangents: Tensor
     n_steps: int
     dt: float
+    growth: Growth | None = None
+
+    @classmethod
+    def of(cls, growth: Growth, state: Tensor, tangents: Tensor) -> "LyapunovSpectrum":
+        """Sorts what a run has gathered."""
+        exponents, stderr, running = growth.rates(), growth.stderr(), growth.running()
+        order = exponents.argsort(-1, descending=True)
+        running = None if running is None else running.gather(-1, order.expand_as(running))
+        ranked = exponents.gather(-1, order), stderr.gather(-1, order), running
+        return cls(*ranked, state, tangents, growth.n_steps, growth.dt, growth)
+
+    def mean(self, dim: int | tuple[int, ...] | None = None) -> tuple[Tensor, Tensor]:
+        """Mean exponents over replicas, and the standard error from the scatter between them.
+
+        Args:
+            dim: replica dimensions, counted as in ``exponents`` (..., k); default all leading ones.
+
+        Returns:
+            mean and standard error, both without those dimensions. Many short runs of one system from many starts are as
+            good as one long one, if each has a warm-up; the scatter between them is then the honest error.
+
+        Raises:
+            ValueError: a single replica has no scatter.
+
+        Example:
+            >>> from salnb import lyapunov_spectrum
+            >>> starts = torch.rand(200, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+            >>> mean, error = lyapunov_spectrum(lambda x: 4 * x * (1 - x), starts, n_steps=100, n_warmup=20).mean()
+            >>> bool(abs(mean - torch.tensor(2).log()) < 4 * error < 0.02)
+            True
+        """
+        lead = self.exponents.ndim - 1
+        given = tuple(range(lead)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+        dims = tuple(d % (lead + 1) for d in given)
+        count = 1
+        for d in dims:
+            count *= self.exponents.shape[d]
+        if count < 2 or lead in dims:
+            raise ValueError(f"dim: got {dim} for exponents {tuple(self.exponents.shape)}, expected replica dimensions with at "
+                             "least 2 systems in all; for a single run use .exponents and .stderr")  # fmt: skip
+        return self.exponents.mean(dims), self.exponents.std(dims) / count**0.5
+
+    def local(self) -> Tensor:
+        """Local exponents (number of QR steps, ..., k): growth rates between two QR steps, in nats per unit time.
+
+        Raises:
+            ValueError: the run kept no history.
+        """
+        if self.growth is None or not self.growth.rows:
+            raise ValueError("history: this run kept none; call lyapunov_spectrum with history=True for local exponents")
+        order = self.growth.rates().argsort(-1, descending=True)
+        local = self.growth.local()
+        return local.gather(-1, order.expand_as(local))
 
     def sum(self) -> Tensor:
         """Sum of the exponents (...): for a full spectrum the mean log-volume change per unit time."""

@@ -5,39 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .maps import sequential_step
 from .replica_steps import replica_step
+from .tangent_cells import CELLS
 
 Step = Callable[..., Tensor]
-
-
-def _affine(inputs: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor | float:
-    """W x + b, where an absent input counts as 0 and its bias still acts."""
-    if inputs is None:
-        return 0.0 if bias is None else bias
-    return nn.functional.linear(inputs, weight, bias)
-
-
-def _simple_cell(inputs, hidden, cell, parameters, function):
-    w_ih, w_hh, b_ih, b_hh = parameters
-    return function(_affine(hidden, w_hh, b_hh) + _affine(inputs, w_ih, b_ih)), None
-
-
-def _gru_cell(inputs, hidden, cell, parameters, function):
-    w_ih, w_hh, b_ih, b_hh = parameters
-    from_hidden = _affine(hidden, w_hh, b_hh).chunk(3, -1)
-    from_input = _affine(inputs, w_ih, b_ih)
-    from_input = from_input.chunk(3, -1) if isinstance(from_input, Tensor) else (from_input,) * 3
-    reset, update = (torch.sigmoid(a + b) for a, b in zip(from_hidden[:2], from_input[:2], strict=True))
-    candidate = torch.tanh(from_input[2] + reset * from_hidden[2])
-    return (1 - update) * candidate + update * hidden, None
-
-
-def _lstm_cell(inputs, hidden, cell, parameters, function):
-    w_ih, w_hh, b_ih, b_hh = parameters
-    gates = (_affine(hidden, w_hh, b_hh) + _affine(inputs, w_ih, b_ih)).chunk(4, -1)
-    keep_in, forget, keep_out = (torch.sigmoid(gates[i]) for i in (0, 1, 3))
-    cell = forget * cell + keep_in * torch.tanh(gates[2])
-    return keep_out * torch.tanh(cell), cell
 
 
 def _layer_parameters(module: nn.Module, layer: int) -> list[Tensor | None]:
@@ -61,18 +33,23 @@ def refuse_unsupported(module: nn.Module, purpose: str) -> None:
 
 
 def _torch_step(module: nn.Module) -> Step:
-    lstm = isinstance(module, nn.LSTM | nn.LSTMCell)
-    gru = isinstance(module, nn.GRU | nn.GRUCell)
-    update = _lstm_cell if lstm else _gru_cell if gru else _simple_cell
+    lstm, gru = isinstance(module, nn.LSTM | nn.LSTMCell), isinstance(module, nn.GRU | nn.GRUCell)
+    update, push = CELLS["lstm" if lstm else "gru" if gru else "simple"]
     function = torch.relu if getattr(module, "nonlinearity", "tanh") == "relu" else torch.tanh
     n_layers, n_hidden = getattr(module, "num_layers", 1), module.hidden_size
     size = n_layers * n_hidden * (2 if lstm else 1)
 
-    def step(state: Tensor, inputs: Tensor | None = None) -> Tensor:
+    def parts_of(state: Tensor, inputs: Tensor | None) -> tuple[Tensor, ...]:
         refuse_unsupported(module, "rnn_step")
         if state.shape[-1] != size:
             raise ValueError(f"state: got {state.shape[-1]} numbers in the last dimension, expected {size} for {module}")
-        parts = state.split(n_hidden, -1)
+        n_in = module.input_size
+        if inputs is not None and inputs.shape[-1] != n_in:
+            raise ValueError(f"inputs: got {inputs.shape[-1]} numbers in the last dimension, expected {n_in} for {module}")
+        return state.split(n_hidden, -1)
+
+    def step(state: Tensor, inputs: Tensor | None = None) -> Tensor:
+        parts = parts_of(state, inputs)
         hiddens, cells = [], []
         for layer in range(n_layers):
             cell = parts[n_layers + layer] if lstm else None
@@ -81,6 +58,23 @@ def _torch_step(module: nn.Module) -> Step:
             cells.append(cell)
         return torch.cat(hiddens + cells if lstm else hiddens, -1)
 
+    def tangent_step(state: Tensor, tangents: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        parts, rows = parts_of(state, inputs), tangents.mT.split(n_hidden, -1)
+        hiddens, cells, moved, moved_cells, change = [], [], [], [], None
+        for layer in range(n_layers):
+            cell, cell_rows = (parts[n_layers + layer], rows[n_layers + layer]) if lstm else (None, None)
+            inputs, cell, change, cell_rows = push(inputs, parts[layer], cell, change, rows[layer], cell_rows,
+                                                   _layer_parameters(module, layer), function)  # fmt: skip
+            hiddens.append(inputs)
+            cells.append(cell)
+            moved.append(change)
+            moved_cells.append(cell_rows)
+        if lstm:
+            hiddens, moved = hiddens + cells, moved + moved_cells
+        # one layer, the common case: the product's own memory, whose columns are what LAPACK works on
+        return torch.cat(hiddens, -1), (moved[0] if len(moved) == 1 else torch.cat(moved, -1)).mT
+
+    step.jvp = tangent_step
     return step
 
 
@@ -90,13 +84,13 @@ def rnn_step(module: nn.Module) -> Step:
     .. math:: h_{t+1} = \text{step}(h_t, x_t)
 
     Args:
-        module: ``TanhRNN``, ``nn.RNN``, ``nn.GRU``, ``nn.LSTM`` or one of their ``Cell`` forms. The step always uses the
-            module's weights as they are at the time of the call.
+        module: ``TanhRNN``, ``nn.RNN``, ``nn.GRU``, ``nn.LSTM`` or one of their ``Cell`` forms; or an ``nn.Sequential``
+            with as many outputs as inputs, as a map of its input. The step uses the weights as they are when it is called.
 
     Returns:
         ``step(state)`` or ``step(state, inputs)`` with state (\*replicas, \*batch, N) -> next state of the same shape,
         equal to the module's own forward to 1e-6. Without inputs they count as 0. Several layers: the layers' states
-        one after the other; LSTM: all h, then all c. ``step.jvp``, where there is one, is the analytic tangent step.
+        one after the other; LSTM: all h, then all c. ``step.jvp`` is the analytic tangent step.
 
     Raises:
         TypeError: a module that is not recurrent. ValueError: bidirectional or projected. RuntimeError: dropout in training mode.
@@ -109,6 +103,9 @@ def rnn_step(module: nn.Module) -> Step:
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         refuse_unsupported(module, "rnn_step")
         return _torch_step(module)
+    if isinstance(module, nn.Sequential):
+        return sequential_step(module)
     if isinstance(getattr(module, "recurrent", None), nn.ModuleList) and hasattr(module, "step"):
         return replica_step(module)
-    raise TypeError(f"module: got {type(module).__name__}, expected TanhRNN, nn.RNN, nn.GRU, nn.LSTM or one of their cells")
+    raise TypeError(f"module: got {type(module).__name__}, expected TanhRNN, nn.RNN, nn.GRU, nn.LSTM, one of their "
+                    "cells, or nn.Sequential")

@@ -21,20 +21,6 @@ def automatic_tangent_step(step: Callable) -> Callable:
     return tangent_step
 
 
-def orthonormalise(tangents: Tensor) -> tuple[Tensor, Tensor]:
-    """Tangents (..., N, k) -> orthonormal (..., N, k) and the log of each direction's stretch (..., k); log 0 = −∞."""
-    if tangents.shape[-1] == 1:
-        length = torch.linalg.vector_norm(tangents, dim=-2, keepdim=True)
-        # A tangent of length 0 has no direction left; the exponent is −∞ and the tangent stays 0.
-        return tangents / torch.where(length > 0, length, 1.0), length.squeeze(-2).double().log()
-    basis, triangle = torch.linalg.qr(tangents)
-    stretch = triangle.diagonal(dim1=-2, dim2=-1).abs().double().log()
-    # z neurons of slope 0 are z rows of zeros: only N − z directions live on, and QR finds rounding noise in the rest.
-    alive = (tangents != 0).any(-1).sum(-1, keepdim=True)
-    rank = stretch.argsort(-1, descending=True).argsort(-1)
-    return basis, stretch.masked_fill(rank >= alive, -torch.inf)
-
-
 def first_frame(state: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
     """The identity for a full spectrum (exact on triangular systems), else a random frame, which no subspace can trap."""
     n = state.shape[-1]

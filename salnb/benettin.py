@@ -1,0 +1,114 @@
+"""The loop behind the exponents: carry tangents forward, take their growth out from time to time, keep the books."""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .frames import TOLERANCE, lost, orthonormal, reduction
+
+SEGMENT = 128  # most steps between two looks at how far the tangents have spread: a look waits for the device
+LONGEST = 64  # steps without taking the growth out, however calm the system
+
+
+@dataclass
+class Evolution:
+    """A trajectory with its tangents, and what is needed to move both on.
+
+    ``advance(state, tangents, *input)`` returns both after one step. ``method`` names how growth is taken out, ``interval``
+    how often, None for as rarely as the digits of the slowest direction allow. ``grown`` (..., k) is the log growth so far.
+    """
+
+    advance: Callable
+    state: Tensor
+    frame: Tensor
+    method: str
+    interval: int | None
+    check: Callable[[Tensor, Tensor], None]
+    adaptive: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        k, numbers = self.frame.shape[-1], torch.finfo(self.frame.dtype)
+        self.adaptive, self.interval = self.interval is None, self.interval or 1
+        self.reduce, self.warned, self.longest = reduction(self.method, k), False, LONGEST
+        self.eps, self.power = math.log(numbers.eps), 2 if self.method == "cholesky" else 1
+        self.tolerance = math.log(TOLERANCE[self.method].get(self.frame.dtype, 1e-3))
+        if k == 1:  # nothing but the range of the numbers is at stake
+            self.tolerance = -0.2 * math.log(numbers.tiny)
+        self.grown = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
+
+    def run(self, drive: list[tuple]) -> tuple[Tensor, list[int]]:
+        """Moves on by one step per entry; log growth at every reduction (n, ..., k), and how many steps each spans."""
+        rows, spans, done = [], [], 0
+        while done < len(drive):
+            # whole intervals, so that looking does not add reductions
+            stop = min(len(drive), done + self.interval * max(1, min(16, SEGMENT // self.interval)))
+            state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
+            logs, lengths = self._segment(drive[done:stop])
+            damage, slope = self._damage(logs, max(lengths))
+            if self.adaptive and damage > self.tolerance and self.interval > 1:
+                self.state, self.frame = state, frame  # again from there, more closely, and never so carelessly again
+                self.interval = self.longest = self.interval - 1
+                continue
+            if not self.adaptive and self.interval > 1 and damage > -2.0 and logs.shape[-1] > 1:
+                self._warn()
+            self.grown = self.grown + logs.sum(0)
+            rows.append(logs)
+            spans += lengths
+            done = stop
+            if self.adaptive:
+                more = int(max(self.tolerance - damage, 0.0) / max(slope, 1e-9))
+                self.interval = min(self.interval + more, 2 * self.interval, self.longest)
+        return torch.cat(rows), spans
+
+    def straighten(self, rows: Tensor) -> Tensor:
+        """Makes the frame orthonormal, so that the growth up to here is that of a QR decomposition of the whole product."""
+        if self.method != "elimination":
+            return rows
+        self.frame, diagonal = orthonormal(self.frame)
+        rest = diagonal.double().log()
+        self.grown = self.grown + rest
+        return torch.cat([rows[:-1], rows[-1:] + rest])
+
+    def _segment(self, drive: list[tuple]) -> tuple[Tensor, list[int]]:
+        diagonals, lengths = [], []
+        for first in range(0, len(drive), self.interval):
+            chunk = drive[first : first + self.interval]
+            for given in chunk:
+                following, self.frame = self.advance(self.state, self.frame, *given)
+                self.check(self.state, following)
+                self.state = following
+            tangents = self.frame
+            self.frame, diagonal = self.reduce(tangents)
+            if len(chunk) == 1 and diagonal.shape[-1] > 1:  # over several steps noise and spread look alike
+                diagonal = diagonal.masked_fill(lost(tangents, diagonal), 0.0)
+            diagonals.append(diagonal)
+            lengths.append(len(chunk))
+        return torch.stack(diagonals).double().log(), lengths
+
+    def _damage(self, logs: Tensor, steps: int) -> tuple[float, float]:
+        """Log of what rounding has done to the slowest direction per step, and how much every further step would add to it."""
+        if not self.adaptive and self.interval == 1:
+            return -math.inf, 0.0  # nothing will be decided by it
+        dead = (logs == -torch.inf) | (self.grown == -torch.inf)
+        if logs.shape[-1] == 1:
+            largest = float(logs.masked_fill(dead, 0.0).abs().max().nan_to_num(0.0))
+            return largest, largest / steps
+        highest = logs.masked_fill(dead, -torch.inf).amax(-1)
+        lowest = logs.masked_fill(dead, torch.inf).amin(-1)
+        spread = self.power * (highest - lowest).clamp_min(0.0).nan_to_num(0.0)
+        damage = spread.logsumexp(0) - math.log(len(logs) * steps) + self.eps
+        return float(damage.max()), float(spread.mean(0).max()) / steps
+
+    def _warn(self) -> None:
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"qr_every: {self.interval} steps between two QR decompositions spread the tangents further than the digits of "
+                f"{self.frame.dtype} can hold, so the smallest exponents are rounding noise; use a smaller number, or 'auto'",
+                RuntimeWarning,
+                stacklevel=5,
+            )

@@ -1,0 +1,92 @@
+"""Taking the growth out of a set of tangents: what is left behind is a frame of independent directions.
+
+Every way here writes the tangents A (..., N, k) as frame times upper triangle, A = F R, and hands back F and |diag R|. Over a
+run the triangles multiply to a triangle, so that the logs of their diagonals add up. If the first and the last frame are
+orthonormal, the sums are those of one QR decomposition of the whole product, whatever was used in between.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Reduction = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+# What rounding may do to the slowest direction, per step: the mean over reductions of eps times the ratio between the most and
+# the least growing one (squared for the Cholesky factor, which is that of AᵀA). The true error came out about a hundredth of
+# this estimate for elimination and a tenth for Householder, on random tanh networks of 64 and 256 units against 80-bit numbers.
+TOLERANCE = {
+    "elimination": {torch.float64: 2e-8, torch.float32: 1e-4},
+    "householder": {torch.float64: 1e-9, torch.float32: 1e-5},
+    "cholesky": {torch.float64: 1e-5, torch.float32: 1e-3},
+}
+
+
+def length(tangents: Tensor) -> tuple[Tensor, Tensor]:
+    """One tangent: divided by its length. A tangent of length 0 has no direction left and stays 0."""
+    size = torch.linalg.vector_norm(tangents, dim=-2, keepdim=True)
+    return tangents / torch.where(size > 0, size, 1.0), size.squeeze(-2)
+
+
+def householder(tangents: Tensor) -> tuple[Tensor, Tensor]:
+    """QR by reflections: an orthonormal frame, whatever the tangents."""
+    frame, triangle = torch.linalg.qr(tangents)
+    # z neurons of slope 0 are z rows of zeros: only N − z directions live on, and QR finds rounding noise in the rest.
+    diagonal = triangle.diagonal(dim1=-2, dim2=-1).abs()
+    alive = (tangents != 0).any(-1).sum(-1, keepdim=True)
+    rank = diagonal.argsort(-1, descending=True).argsort(-1)
+    return frame, diagonal.masked_fill(rank >= alive, 0.0)
+
+
+def cholesky(tangents: Tensor) -> tuple[Tensor, Tensor]:
+    """QR by the Cholesky factor of AᵀA: products instead of reflections, several times as fast; Householder where it fails."""
+    factor, failed = torch.linalg.cholesky_ex(tangents.mT @ tangents)
+    if bool(failed.any()):
+        return householder(tangents)
+    frame = torch.linalg.solve_triangular(factor, tangents.mT, upper=False).mT
+    return frame, factor.diagonal(dim1=-2, dim2=-1)
+
+
+class Elimination:
+    """Gaussian elimination with row exchanges, A = P L U: a sixth of a QR's time, and a frame P L with no entry above 1.
+
+    Works in memory of its own, because asking for half a megabyte anew costs as much as the arithmetic. A frame that it has
+    handed out is therefore overwritten by the next call.
+    """
+
+    def __init__(self) -> None:
+        self._packed = self._frame = None
+
+    def __call__(self, tangents: Tensor) -> tuple[Tensor, Tensor]:
+        n, k = tangents.shape[-2:]
+        if self._packed is None or self._packed.shape != tangents.shape:
+            self._packed = torch.empty_like(tangents.mT, memory_format=torch.contiguous_format).mT  # columns, as LAPACK wants
+            self._frame = torch.empty_like(tangents, memory_format=torch.contiguous_format).view(-1, k)
+            self._pivots = torch.empty((*tangents.shape[:-2], k), dtype=torch.int32, device=tangents.device)
+            self._failed = torch.empty(tangents.shape[:-2], dtype=torch.int32, device=tangents.device)
+            self._places = torch.arange(n, dtype=tangents.dtype, device=tangents.device)
+            self._starts = n * torch.arange(tangents[..., 0, 0].numel(), device=tangents.device).view(*tangents.shape[:-2], 1)
+        torch.linalg.lu_factor_ex(tangents, out=(self._packed, self._pivots, self._failed))
+        diagonal = self._packed.diagonal(dim1=-2, dim2=-1).abs()
+        exchange = torch.lu_unpack(self._packed, self._pivots, unpack_data=False)[0]
+        # P as an index, so that its product with L is a gather: row i of P L is row source[i] of L.
+        source = (exchange @ self._places).long() + self._starts
+        lower = self._packed.tril_(-1)
+        lower.diagonal(dim1=-2, dim2=-1).fill_(1.0)
+        torch.index_select(lower.reshape(-1, k), 0, source.flatten(), out=self._frame)
+        return self._frame.view(tangents.shape), diagonal
+
+
+def reduction(method: str, k: int) -> Reduction:
+    """The way to reduce k tangents that goes by this name."""
+    return length if k == 1 else {"householder": householder, "cholesky": cholesky}.get(method) or Elimination()
+
+
+def orthonormal(frame: Tensor) -> tuple[Tensor, Tensor]:
+    """An orthonormal frame from a well-conditioned one, such as elimination leaves."""
+    return length(frame) if frame.shape[-1] == 1 else cholesky(frame)
+
+
+def lost(tangents: Tensor, diagonal: Tensor) -> Tensor:
+    """Directions (..., k) of which rounding has left nothing: they depend on those before them, and count as dead."""
+    return diagonal <= torch.finfo(tangents.dtype).eps * tangents.abs().amax(-2)

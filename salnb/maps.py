@@ -1,0 +1,41 @@
+"""A feed-forward module as a map of its own input, fed back what it puts out."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from .activations import from_module
+from .tangents import automatic_tangent_step
+
+
+def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
+    """``step(x)``, the module applied to the state; ``step.jvp`` by hand where it is all linear layers and activations."""
+    parts = list(module)
+
+    def step(state: Tensor) -> Tensor:
+        active = [part for part in module.modules() if isinstance(part, nn.modules.dropout._DropoutNd)]
+        if module.training and any(part.p > 0 for part in active):
+            raise RuntimeError("rnn_step: got dropout in training mode, which makes each step another random map; call .eval()")
+        following = module(state)
+        if following.shape != state.shape:
+            raise ValueError(
+                f"module: gives shape {tuple(following.shape)} back from {tuple(state.shape)}, expected the same: only a module "
+                "with as many outputs as inputs can be fed its own output"
+            )
+        return following
+
+    def tangent_step(state: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
+        # The state goes through the module itself, so that the trajectory is that of `step` to the last bit.
+        following, inner, rows = step(state), state, tangents.mT
+        for part in parts:
+            if isinstance(part, nn.Linear):
+                rows = rows @ part.weight.mT
+            else:
+                rows = rows * from_module(part).slope(inner).unsqueeze(-2)
+            if part is not parts[-1]:
+                inner = part(inner.clone() if getattr(part, "inplace", False) else inner)
+        return following, rows.mT
+
+    known = all(isinstance(part, nn.Linear) or from_module(part) is not None for part in parts)
+    step.jvp = tangent_step if known else automatic_tangent_step(step)
+    return step
