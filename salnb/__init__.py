@@ -1,6 +1,7 @@
 """salnb: neuron sensitivity, sensitivity adjustment learning (SAL) and Lyapunov exponents for PyTorch networks."""
 
 from .bptt import backprop_through_time, gradient_profile
+from .covariant import CovariantVectors, covariant_vectors
 from .functional import log_sensitivity, neuron_sensitivity, sensitivity_gradient
 from .lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from .monitor import SensitivityMonitor
@@ -11,11 +12,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SAL",
+    "CovariantVectors",
     "DeepNet",
     "LyapunovSpectrum",
     "SensitivityMonitor",
     "TanhRNN",
     "backprop_through_time",
+    "covariant_vectors",
     "gradient_profile",
     "log_sensitivity",
     "lyapunov_spectrum",

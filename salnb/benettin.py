@@ -20,6 +20,7 @@ class Evolution:
 
     ``advance(state, tangents, *input)`` returns both after one step. ``method`` names how growth is taken out, ``interval``
     how often, None for as rarely as the digits of the slowest direction allow. ``grown`` (..., k) is the log growth so far.
+    ``observe(state, *input)``, if given, is summed over the steps in ``observed``.
     """
 
     advance: Callable
@@ -28,6 +29,8 @@ class Evolution:
     method: str
     interval: int | None
     check: Callable[[Tensor, Tensor], None]
+    observe: Callable | None = None
+    observed: Tensor | float = 0.0
     adaptive: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +50,7 @@ class Evolution:
             # whole intervals, so that looking does not add reductions
             stop = min(len(drive), done + self.interval * max(1, min(16, SEGMENT // self.interval)))
             state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
-            logs, lengths = self._segment(drive[done:stop])
+            logs, lengths, observed = self._segment(drive[done:stop])
             damage, slope = self._damage(logs, max(lengths))
             if self.adaptive and damage > self.tolerance and self.interval > 1:
                 self.state, self.frame = state, frame  # again from there, more closely, and never so carelessly again
@@ -55,7 +58,7 @@ class Evolution:
                 continue
             if not self.adaptive and self.interval > 1 and damage > -2.0 and logs.shape[-1] > 1:
                 self._warn()
-            self.grown = self.grown + logs.sum(0)
+            self.grown, self.observed = self.grown + logs.sum(0), self.observed + observed
             rows.append(logs)
             spans += lengths
             done = stop
@@ -73,11 +76,13 @@ class Evolution:
         self.grown = self.grown + rest
         return torch.cat([rows[:-1], rows[-1:] + rest])
 
-    def _segment(self, drive: list[tuple]) -> tuple[Tensor, list[int]]:
-        diagonals, lengths = [], []
+    def _segment(self, drive: list[tuple]) -> tuple[Tensor, list[int], Tensor | float]:
+        diagonals, lengths, observed = [], [], 0.0
         for first in range(0, len(drive), self.interval):
             chunk = drive[first : first + self.interval]
             for given in chunk:
+                if self.observe is not None:
+                    observed = observed + self.observe(self.state, *given)
                 following, self.frame = self.advance(self.state, self.frame, *given)
                 self.check(self.state, following)
                 self.state = following
@@ -87,7 +92,7 @@ class Evolution:
                 diagonal = diagonal.masked_fill(lost(tangents, diagonal), 0.0)
             diagonals.append(diagonal)
             lengths.append(len(chunk))
-        return torch.stack(diagonals).double().log(), lengths
+        return torch.stack(diagonals).double().log(), lengths, observed
 
     def _damage(self, logs: Tensor, steps: int) -> tuple[float, float]:
         """Log of what rounding has done to the slowest direction per step, and how much every further step would add to it."""

@@ -14,6 +14,7 @@ class Growth:
         dt: time per step.
         blocks: log growth (..., k) of each block; lengths: its steps.
         rows: log growth (n, ..., k) at every reduction, block by block, if a history is kept; spans: the steps of each row.
+        squares: (L, ...), mean squared sensitivity of every layer, summed over the steps, if it was asked for.
     """
 
     dt: float
@@ -21,6 +22,7 @@ class Growth:
     lengths: tuple[int, ...] = ()
     rows: tuple[Tensor, ...] = ()
     spans: tuple[int, ...] = ()
+    squares: Tensor | None = None
 
     @classmethod
     def empty(cls, dt: float) -> "Growth":
@@ -32,6 +34,10 @@ class Growth:
         if history and len(self.spans) == sum(map(len, self.rows)) and (self.rows or not self.blocks):
             added = replace(added, rows=(*self.rows, rows), spans=(*self.spans, *spans))
         return added
+
+    def observing(self, squares: Tensor) -> "Growth":
+        """With the squared sensitivities of the newly added steps."""
+        return replace(self, squares=squares if self.squares is None else self.squares + squares)
 
     @property
     def n_steps(self) -> int:

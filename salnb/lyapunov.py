@@ -49,7 +49,7 @@ def lyapunov_spectrum(
     step: Callable, state: Tensor, *, n_steps: int, k: int | None = None, n_warmup: int = 0, qr_every: int | str = 1,
     inputs: Tensor | None = None, dt: float = 1.0, jvp: Callable | None = None, history: bool = True,
     generator: torch.Generator | None = None, progress: bool = False, method: str = "auto",
-    resume: LyapunovSpectrum | None = None,
+    resume: LyapunovSpectrum | None = None, sensitivity: bool = False,
 ) -> LyapunovSpectrum:  # fmt: skip
     r"""Lyapunov exponents: the mean log growth rates of small changes along a trajectory.
 
@@ -74,6 +74,8 @@ def lyapunov_spectrum(
             "elimination", LU steps in between and a QR at the ends, same result; "auto": elimination for large frames
             if no history is kept, else Householder.
         resume: a spectrum to go on from: its state and tangents, and its steps count as well.
+        sensitivity: also measure the log-sensitivity of every layer over the very same steps, where ``step`` knows it
+            (``step.mean_square_sensitivity``: steps of ``TanhRNN``, ``nn.RNN`` and an ``nn.Sequential`` by ``rnn_step``).
 
     Returns:
         ``LyapunovSpectrum`` with exponents (..., k) descending, their standard errors and the running estimate. −∞ where a
@@ -97,8 +99,14 @@ def lyapunov_spectrum(
     advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
     if method == "auto":
         method = "elimination" if k > 8 and not history else "householder"
+    observe = getattr(step, "mean_square_sensitivity", None) if sensitivity else None
+    if sensitivity and observe is None:
+        raise ValueError(
+            "sensitivity: this step has no `mean_square_sensitivity`; that of a gated cell is not defined; give a step of your "
+            "own the attribute, a function of the same arguments -> (L, ...)"
+        )
     frame = first_frame(state, k, generator) if resume is None else resume.tangents
-    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, _same_shape)
+    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, _same_shape, observe)
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
     n_blocks = min(N_BLOCKS, n_steps)
     ends = [n_warmup + n_steps * b // n_blocks for b in range(n_blocks + 1)]
@@ -106,8 +114,11 @@ def lyapunov_spectrum(
     with flushed_denormals():
         if n_warmup:
             evolution.straighten(evolution.run(drive[:n_warmup])[0])
+            evolution.observed = 0.0
         pairs = list(zip(ends[:-1], ends[1:], strict=True))
         for start, stop in progress_bar(pairs, enabled=progress, label="Lyapunov exponents"):
             rows, spans = evolution.run(drive[start:stop])
             growth = growth.extended(evolution.straighten(rows), spans, history)
+    if sensitivity:
+        growth = growth.observing(evolution.observed)
     return LyapunovSpectrum.of(growth, evolution.state, evolution.frame)

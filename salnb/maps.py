@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from .activations import from_module
@@ -36,6 +37,18 @@ def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
                 inner = part(inner.clone() if getattr(part, "inplace", False) else inner)
         return following, rows.mT
 
+    def mean_square_sensitivity(state: Tensor) -> Tensor:
+        """Mean over a layer's neurons of s² in this step, (L, ...), for every linear layer followed by an activation."""
+        squares, inner = [], state
+        for part, after in zip(parts, [*parts[1:], None], strict=True):
+            if isinstance(part, nn.Linear) and after is not None and from_module(after) is not None:
+                slope = from_module(after).slope(part(inner))
+                squares.append((slope.square() * part.weight.square().sum(-1)).mean(-1))
+            inner = part(inner.clone() if getattr(part, "inplace", False) else inner)
+        return torch.stack(squares)
+
     known = all(isinstance(part, nn.Linear) or from_module(part) is not None for part in parts)
     step.jvp = tangent_step if known else automatic_tangent_step(step)
+    if any(isinstance(part, nn.Linear) and from_module(after) for part, after in zip(parts, parts[1:], strict=False)):
+        step.mean_square_sensitivity = mean_square_sensitivity
     return step

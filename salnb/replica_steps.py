@@ -48,7 +48,15 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
             rows.unflatten(-2, (batch, k)).mul_((1 - hidden.square()).unsqueeze(-2))
         return hidden.reshape(state.shape), rows.unflatten(-2, (batch, k)).mT.reshape(tangents.shape)
 
-    step.jvp = tangent_step
+    def mean_square_sensitivity(state: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """Mean over a layer's neurons of s² in this step, (L, ...)."""
+        hidden, drive, squares = fold(state, "state"), drive_of(inputs), []
+        for layer, weight in zip(module.recurrent, weights_now(), strict=True):
+            hidden = torch.tanh(layer(hidden, drive if layer is first else None, weight))
+            squares.append(((1 - hidden.square()).square() * weight.square().sum(-1).unsqueeze(-2)).mean(-1))
+        return torch.stack(squares).reshape(-1, *state.shape[:-1])
+
+    step.jvp, step.mean_square_sensitivity = tangent_step, mean_square_sensitivity
     # For a run in which nothing learns: the product of weights and mask is then taken once, not at every step.
     step.frozen = lambda: replica_step(module, [weight.detach() for weight in weights_now()])
     return step

@@ -84,6 +84,16 @@ class LyapunovSpectrum:
         local = self.growth.local()
         return local.gather(-1, order.expand_as(local))
 
+    def log_sensitivity(self) -> Tensor:
+        r"""Log-sensitivity of every layer over the steps of this run (L, ...), in nats: 0.5 log E[s²] over steps and neurons.
+
+        Raises:
+            ValueError: the run did not measure it.
+        """
+        if self.growth is None or self.growth.squares is None:
+            raise ValueError("sensitivity: this run did not measure it; call lyapunov_spectrum with sensitivity=True")
+        return 0.5 * (self.growth.squares / self.n_steps).log()
+
     def sum(self) -> Tensor:
         """Sum of the exponents (...): for a full spectrum the mean log-volume change per unit time."""
         return self.exponents.sum(-1)

@@ -74,7 +74,18 @@ def _torch_step(module: nn.Module) -> Step:
         # one layer, the common case: the product's own memory, whose columns are what LAPACK works on
         return torch.cat(hiddens, -1), (moved[0] if len(moved) == 1 else torch.cat(moved, -1)).mT
 
+    def mean_square_sensitivity(state: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """Mean over a layer's neurons of s² in this step, (L, ...); the norm runs over the recurrent weights."""
+        squares = []
+        for layer, after in enumerate(step(state, inputs).split(n_hidden, -1)):
+            slope = (after > 0).to(after.dtype) if function is torch.relu else 1 - after.square()
+            norms = _layer_parameters(module, layer)[1].square().sum(-1)
+            squares.append((slope.square() * norms).mean(-1))
+        return torch.stack(squares)
+
     step.jvp = tangent_step
+    if not (lstm or gru):
+        step.mean_square_sensitivity = mean_square_sensitivity
     return step
 
 
