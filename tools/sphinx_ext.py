@@ -1,11 +1,13 @@
-"""The book's own Sphinx extension: still pictures for widgets, buttons from the address, no foreign scripts."""
+"""The book's own Sphinx extension: still pictures for widgets, buttons from the address, anchors, no foreign scripts."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -15,6 +17,7 @@ COLAB = "https://colab.research.google.com"
 # sphinx-thebe adds this to every page. Without a kernel server behind it there is nothing to start, its script comes
 # from a CDN, and the second copy of its constants is an error in the browser's console.
 UNWANTED = ("thebe",)
+ANCHOR = re.compile(r'<a id="([^"]+)">')
 
 
 def address_options(address: str, branch: str) -> dict[str, Any]:
@@ -46,6 +49,14 @@ def read_address(app: Sphinx, config: Config) -> None:
     config.html_theme_options = {**config.html_theme_options, **options}
 
 
+def name_anchors(app: Sphinx, doctree: nodes.document) -> None:
+    """Let Markdown links lead to `<a id="...">`, as they do on GitHub; MyST by itself knows headings only."""
+    places = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
+    for raw in doctree.findall(nodes.raw):
+        for name in ANCHOR.findall(raw.astext()) if raw.get("format") == "html" else ():
+            places.setdefault(name, (raw.line or 0, name, name))  # as MyST keeps a heading: line, id, text
+
+
 def drop_unwanted_scripts(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
     """Take sphinx-thebe's scripts off the page."""
 
@@ -61,5 +72,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx calls this."""
     os.environ.setdefault("SALNB_STATIC", "1")  # for the kernels that myst-nb starts
     app.connect("config-inited", read_address)
+    app.connect("doctree-read", name_anchors)
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
     return {"parallel_read_safe": True, "parallel_write_safe": True}
