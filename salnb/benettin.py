@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .frames import TOLERANCE, lost, orthonormal, reduction
+from .frames import TOLERANCE, householder, lost, reduction, stretch
 
 SEGMENT = 128  # most steps between two looks at how far the tangents have spread: a look waits for the device
 LONGEST = 64  # steps without taking the growth out, however calm the system
@@ -41,7 +41,7 @@ class Evolution:
         self.tolerance = math.log(TOLERANCE[self.method].get(self.frame.dtype, 1e-3))
         if k == 1:  # nothing but the range of the numbers is at stake
             self.tolerance = -0.2 * math.log(numbers.tiny)
-        self.grown = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
+        self.grown = self._rest = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
 
     def run(self, drive: list[tuple]) -> tuple[Tensor, list[int]]:
         """Moves on by one step per entry; log growth at every reduction (n, ..., k), and how many steps each spans."""
@@ -67,14 +67,18 @@ class Evolution:
                 self.interval = min(self.interval + more, 2 * self.interval, self.longest)
         return torch.cat(rows), spans
 
-    def straighten(self, rows: Tensor) -> Tensor:
-        """Makes the frame orthonormal, so that the growth up to here is that of a QR decomposition of the whole product."""
+    def settle(self, rows: Tensor) -> Tensor:
+        """Adds to the last row what makes the growth up to here that of a QR decomposition of the whole product."""
         if self.method != "elimination":
             return rows
-        self.frame, diagonal = orthonormal(self.frame)
-        rest = diagonal.double().log()
-        self.grown = self.grown + rest
-        return torch.cat([rows[:-1], rows[-1:] + rest])
+        rest = stretch(self.frame)
+        change, self._rest = rest - self._rest, rest
+        self.grown = self.grown + change
+        return torch.cat([rows[:-1], rows[-1:] + change.nan_to_num(0.0)])  # −∞ − (−∞): dead directions stay what they are
+
+    def orthonormal_frame(self) -> Tensor:
+        """The frame as a QR decomposition of the whole product would have left it."""
+        return householder(self.frame)[0] if self.method == "elimination" else self.frame
 
     def _segment(self, drive: list[tuple]) -> tuple[Tensor, list[int], Tensor | float]:
         diagonals, lengths, observed = [], [], 0.0

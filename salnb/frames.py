@@ -82,9 +82,11 @@ def reduction(method: str, k: int) -> Reduction:
     return length if k == 1 else {"householder": householder, "cholesky": cholesky}.get(method) or Elimination()
 
 
-def orthonormal(frame: Tensor) -> tuple[Tensor, Tensor]:
-    """An orthonormal frame from a well-conditioned one, such as elimination leaves."""
-    return length(frame) if frame.shape[-1] == 1 else cholesky(frame)
+def stretch(frame: Tensor) -> Tensor:
+    """Log |diag R| (..., k) of the QR decomposition of a well-conditioned frame, such as elimination leaves; R alone."""
+    factor, failed = torch.linalg.cholesky_ex(frame.mT @ frame)
+    diagonal = householder(frame)[1] if bool(failed.any()) else factor.diagonal(dim1=-2, dim2=-1)
+    return diagonal.double().log()
 
 
 def lost(tangents: Tensor, diagonal: Tensor) -> Tensor:

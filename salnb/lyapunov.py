@@ -113,12 +113,12 @@ def lyapunov_spectrum(
     growth = Growth.empty(dt) if resume is None else resume.growth
     with flushed_denormals():
         if n_warmup:
-            evolution.straighten(evolution.run(drive[:n_warmup])[0])
+            evolution.settle(evolution.run(drive[:n_warmup])[0])
             evolution.observed = 0.0
         pairs = list(zip(ends[:-1], ends[1:], strict=True))
         for start, stop in progress_bar(pairs, enabled=progress, label="Lyapunov exponents"):
             rows, spans = evolution.run(drive[start:stop])
-            growth = growth.extended(evolution.straighten(rows), spans, history)
+            growth = growth.extended(evolution.settle(rows), spans, history)
     if sensitivity:
         growth = growth.observing(evolution.observed)
-    return LyapunovSpectrum.of(growth, evolution.state, evolution.frame)
+    return LyapunovSpectrum.of(growth, evolution.state, evolution.orthonormal_frame())
