@@ -41,6 +41,7 @@ class Evolution:
         self.tolerance = math.log(TOLERANCE[self.method].get(self.frame.dtype, 1e-3))
         if k == 1:  # nothing but the range of the numbers is at stake
             self.tolerance = -0.2 * math.log(numbers.tiny)
+        self._doubts, self._looks = 0, 0
         self.grown = self._rest = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
 
     def run(self, drive: list[tuple]) -> tuple[Tensor, list[int]]:
@@ -53,10 +54,13 @@ class Evolution:
             logs, lengths, observed = self._segment(drive[done:stop])
             damage, slope = self._damage(logs, max(lengths))
             if self.adaptive and damage > self.tolerance and self.interval > 1:
-                self.state, self.frame = state, frame  # again from there, more closely, and never so carelessly again
-                self.interval = self.longest = self.interval - 1
+                self.state, self.frame = state, frame  # again from there, more closely
+                if damage == math.inf:  # out of the range of numbers, or dead: a single event, which single steps will judge
+                    self.interval //= 2
+                else:  # the rule, not an exception: never so carelessly again
+                    self.interval = self.longest = self.interval - 1
                 continue
-            if not self.adaptive and self.interval > 1 and damage > -2.0 and logs.shape[-1] > 1:
+            if not self.adaptive and self.interval > 1 and -2.0 < damage < math.inf and logs.shape[-1] > 1:
                 self._warn()
             self.grown, self.observed = self.grown + logs.sum(0), self.observed + observed
             rows.append(logs)
@@ -81,7 +85,7 @@ class Evolution:
         return householder(self.frame)[0] if self.method == "elimination" else self.frame
 
     def _segment(self, drive: list[tuple]) -> tuple[Tensor, list[int], Tensor | float]:
-        diagonals, lengths, observed = [], [], 0.0
+        diagonals, lengths, doubtful, observed = [], [], [], 0.0
         for first in range(0, len(drive), self.interval):
             chunk = drive[first : first + self.interval]
             for given in chunk:
@@ -93,16 +97,26 @@ class Evolution:
             tangents = self.frame
             self.frame, diagonal = self.reduce(tangents)
             if len(chunk) == 1 and diagonal.shape[-1] > 1:  # over several steps noise and spread look alike
-                diagonal = diagonal.masked_fill(lost(tangents, diagonal), 0.0)
+                doubtful.append(lost(tangents, diagonal))
             diagonals.append(diagonal)
             lengths.append(len(chunk))
-        return torch.stack(diagonals).double().log(), lengths, observed
+        logs = torch.stack(diagonals).double().log()
+        if doubtful:
+            # A live direction may shrink to nothing in one step. A dead one does so again and again, here or all the time.
+            count = torch.stack(doubtful).sum(0)
+            self._doubts, self._looks = self._doubts + count, self._looks + len(doubtful)
+            here = count >= 0.75 * len(doubtful) if len(doubtful) > 3 else False
+            logs = logs.masked_fill(here | (self._doubts >= 0.75 * self._looks), -torch.inf)
+        return logs, lengths, observed
 
     def _damage(self, logs: Tensor, steps: int) -> tuple[float, float]:
         """Log of what rounding has done to the slowest direction per step, and how much every further step would add to it."""
         if not self.adaptive and self.interval == 1:
             return -math.inf, 0.0  # nothing will be decided by it
-        dead = (logs == -torch.inf) | (self.grown == -torch.inf)
+        known = self.grown == -torch.inf
+        if not bool((torch.isfinite(logs) | known).all()):
+            return math.inf, 0.0
+        dead = known.expand_as(logs)
         if logs.shape[-1] == 1:
             largest = float(logs.masked_fill(dead, 0.0).abs().max().nan_to_num(0.0))
             return largest, largest / steps

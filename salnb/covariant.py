@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .lyapunov import lyapunov_spectrum
-from .tangents import automatic_tangent_step
+from .tangents import automatic_tangent_step, first_frame
 
 __all__ = ["CovariantVectors", "covariant_vectors"]
 
@@ -68,19 +68,22 @@ def covariant_vectors(
         tensor([[1.0000, 0.5547],
                 [0.0000, 0.8321]], dtype=torch.float64)
     """
-    if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 2:
-        raise ValueError(f"n_steps: got {n_steps!r}, expected an integer >= 2: growth is measured from one state to the next")
+    for name, value, least in (("n_steps", n_steps, 2), ("n_warmup", n_warmup, 0), ("n_after", n_after, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
     if inputs is not None and len(inputs) != n_warmup + n_steps + n_after:
         expected = n_warmup + n_steps + n_after
         raise ValueError(f"inputs: got {len(inputs)} time steps, expected n_warmup + n_steps + n_after = {expected}")
-    # One counted step beyond the warm-up: its frame and state are where the stretch begins.
-    begin = lyapunov_spectrum(step, state, n_steps=1, n_warmup=max(n_warmup - 1, 0), k=k, jvp=jvp, generator=generator,
-                              inputs=None if inputs is None else inputs[: max(n_warmup, 1)])  # fmt: skip
+    # What the warm-up ends with is where the stretch begins; a run of one step is made for its checks, too.
+    warm = max(n_warmup, 1)
+    begin = lyapunov_spectrum(step, state, n_steps=warm, k=k, dt=dt, jvp=jvp, generator=generator, history=False,
+                              method="householder", inputs=None if inputs is None else inputs[:warm])  # fmt: skip
     step = getattr(step, "frozen", lambda: step)()
     advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
-    state, frame = begin.state, begin.tangents
+    frame = begin.tangents if n_warmup else first_frame(state, begin.tangents.shape[-1], generator)
+    state = begin.state if n_warmup else state
     states, frames, triangles = [state], [frame], []
-    drive = [()] * (n_steps - 1 + n_after) if inputs is None else [(u,) for u in inputs[max(n_warmup, 1) :].unbind(0)]
+    drive = [()] * (n_steps - 1 + n_after) if inputs is None else [(u,) for u in inputs[n_warmup:].unbind(0)]
     for given in drive[: n_steps - 1 + n_after]:
         state, moved = advance(state, frame, *given)
         frame, triangle = torch.linalg.qr(moved)
@@ -90,7 +93,8 @@ def covariant_vectors(
     if bool((torch.stack(triangles).diagonal(dim1=-2, dim2=-1) == 0).any()):
         raise ValueError("k: a direction dies on the way (the tangent map is singular), so it has no way back; use a smaller k")
     draw = torch.randn(frame.shape[-1], frame.shape[-1], generator=torch.Generator().manual_seed(0), dtype=frame.dtype)
-    coefficients = (draw.triu(1) + torch.eye(len(draw), dtype=draw.dtype)).to(frame.device).expand_as(triangles[-1])
+    coefficients = draw.triu(1) + torch.eye(len(draw), dtype=draw.dtype)
+    coefficients = (coefficients / torch.linalg.vector_norm(coefficients, dim=0)).to(frame.device).expand_as(triangles[-1])
     vectors, local = [], []
     for t in reversed(range(len(triangles))):
         if t < n_steps - 1:

@@ -90,5 +90,6 @@ def stretch(frame: Tensor) -> Tensor:
 
 
 def lost(tangents: Tensor, diagonal: Tensor) -> Tensor:
-    """Directions (..., k) of which rounding has left nothing: they depend on those before them, and count as dead."""
-    return diagonal <= torch.finfo(tangents.dtype).eps * tangents.abs().amax(-2)
+    """Directions (..., k) of which rounding may have left nothing, because they depend on those before them."""
+    noise = 8 * tangents.shape[-2] ** 0.5 * torch.finfo(tangents.dtype).eps
+    return diagonal <= noise * tangents.abs().amax(-2)

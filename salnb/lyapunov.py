@@ -120,5 +120,5 @@ def lyapunov_spectrum(
             rows, spans = evolution.run(drive[start:stop])
             growth = growth.extended(evolution.settle(rows), spans, history)
     if sensitivity:
-        growth = growth.observing(evolution.observed)
+        growth = growth.observing(evolution.observed, n_steps)
     return LyapunovSpectrum.of(growth, evolution.state, evolution.orthonormal_frame())

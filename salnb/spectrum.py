@@ -92,7 +92,7 @@ class LyapunovSpectrum:
         """
         if self.growth is None or self.growth.squares is None:
             raise ValueError("sensitivity: this run did not measure it; call lyapunov_spectrum with sensitivity=True")
-        return 0.5 * (self.growth.squares / self.n_steps).log()
+        return 0.5 * (self.growth.squares / self.growth.seen).log()
 
     def sum(self) -> Tensor:
         """Sum of the exponents (...): for a full spectrum the mean log-volume change per unit time."""
