@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
+from .denormals import flushed_denormals
 from .layers import ReplicaLinear
 from .networks import TanhRNN
 from .profile import Loss, gradient_profile, scalar_loss
+from .unrolled import affine, merged, to_rows, to_steps, with_replicas
 
 __all__ = ["backprop_through_time", "gradient_profile"]
 
@@ -27,7 +29,7 @@ def backprop_through_time(
         The loss, detached, and {parameter name: gradient}, equal to automatic differentiation.
 
     Raises:
-        TypeError: another kind of model. ValueError: a window below 1, a loss that is not a scalar.
+        TypeError: another kind of model. ValueError: inputs of another shape, a window below 1, a loss that is not a scalar.
 
     Source: Rumelhart, Hinton and Williams 1986; Werbos 1990.
 
@@ -41,64 +43,75 @@ def backprop_through_time(
         raise TypeError(f"rnn: got {type(rnn).__name__}, expected TanhRNN; other modules learn through autograd")
     if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
         raise ValueError(f"window: got {window!r}, expected None or an integer >= 1")
-    with torch.no_grad():
-        inputs, befores, states = _run_forward(rnn, inputs)
-        outputs = rnn.readout(states[-1])
-    with torch.enable_grad():
-        leaf = outputs.detach().requires_grad_()
-        value = scalar_loss(loss(leaf, targets))
-        (at_outputs,) = torch.autograd.grad(value, leaf)
-    with torch.no_grad():
-        errors = _run_backward(rnn, at_outputs @ rnn.readout.weight, states, window)
-        gradients = _outer_products(rnn, inputs, befores, states, errors, at_outputs)
+    replicas, exact = rnn.replicas, torch.autocast(inputs.device.type, enabled=False)  # products in place convert nothing
+    with torch.inference_mode(False), torch.no_grad(), exact:  # what inference mode makes could not be differentiated below
+        with flushed_denormals():
+            x = to_rows(with_replicas(inputs, rnn), replicas)
+            states = _run_forward(rnn, x, inputs.shape[0], inputs.shape[-2])
+            outputs = affine(rnn.readout.bias, states[-1].flatten(-3, -2), rnn.readout, replicas)
+            outputs = outputs.unflatten(-2, states[-1].shape[-3:-1]).movedim(-3, 0)
+        with torch.enable_grad():  # the loss is the caller's, and so is how it treats small numbers
+            leaf = outputs.reshape(len(outputs), *replicas, *outputs.shape[-2:]).contiguous().detach().requires_grad_()
+            value = scalar_loss(loss(leaf, targets))
+            (at_outputs,) = torch.autograd.grad(value, leaf)
+        with flushed_denormals():
+            at_outputs = to_rows(at_outputs, replicas)
+            errors = _run_backward(rnn, at_outputs, states, window)
+            gradients = _outer_products(rnn, x, states, errors, at_outputs)
     return value.detach(), gradients
 
 
-def _run_forward(rnn: TanhRNN, inputs: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Inputs with replicas, and for every layer of the ring what it read and what it became, (T, ..., B, N) each."""
-    shape = (*rnn.replicas, inputs.shape[-2], rnn.n_hidden[-1])
-    if inputs.ndim == 3:  # shared by the replicas
-        inputs = inputs.reshape(len(inputs), *[1] * len(rnn.replicas), *inputs.shape[1:])
-    inputs = inputs.expand(len(inputs), *rnn.replicas, *inputs.shape[-2:])
-    state, weights = rnn.readout.weight.new_zeros(shape), [layer.connected_weight() for layer in rnn.recurrent]
-    drives = rnn.input(inputs).unbind(0) if rnn.n_in else [None] * len(inputs)
-    befores: list[list[Tensor]] = [[] for _ in weights]
-    states: list[list[Tensor]] = [[] for _ in weights]
-    for drive in drives:
-        for i, (layer, weight) in enumerate(zip(rnn.recurrent, weights, strict=True)):
-            befores[i].append(state)
-            state = torch.tanh(layer(state, None if i else drive, weight))
-            states[i].append(state)
-    return inputs, [torch.stack(b) for b in befores], [torch.stack(s) for s in states]
+def _run_forward(rnn: TanhRNN, x: Tensor, n_steps: int, batch: int) -> list[Tensor]:
+    """The states of every layer of the ring: what comes from outside and the bias first, the rest step by step, in place."""
+    drives = [affine(rnn.recurrent[0].bias, x, rnn.input, rnn.replicas)]
+    for layer in rnn.recurrent[1:]:
+        bias = merged(layer.bias, rnn.replicas).unsqueeze(-2)
+        # A copy even where a single row would do as it is: what follows works in place, and the bias is the network's.
+        drives.append(bias.expand(*drives[0].shape[:-1], -1).clone())
+    states = [to_steps(drive, n_steps, batch) for drive in drives]
+    # W^T laid out in memory, not only as a view: a product of small matrices is up to twice as fast.
+    weights = [merged(layer.connected_weight(), rnn.replicas).mT.contiguous() for layer in rnn.recurrent]
+    add_product_ = Tensor.baddbmm_ if rnn.replicas else Tensor.addmm_
+    before = None  # the state before the first step is 0
+    for layers in zip(*(s.unbind(-3) for s in states), strict=True):
+        for state, weight in zip(layers, weights, strict=True):
+            if before is not None:
+                add_product_(state, before, weight)
+            before = state.tanh_()
+    return states
 
 
-def _run_backward(rnn: TanhRNN, at_states: Tensor, states: list[Tensor], window: int | None) -> list[Tensor]:
-    """The error e = ∂loss/∂U of every layer at every time step, (T, ..., B, N) each, from the last step to the first."""
-    slopes = [(1 - s.square()).unbind(0) for s in states]
-    weights = [layer.connected_weight() for layer in rnn.recurrent]
-    errors: list[list[Tensor]] = [[None] * len(at_states) for _ in states]
-    from_later = torch.zeros_like(at_states[0])
-    for t in reversed(range(len(at_states))):
-        error = at_states[t] + from_later
-        for i in reversed(range(len(weights))):
-            errors[i][t] = error * slopes[i][t]
-            error = errors[i][t] @ weights[i]
-        cut = window is not None and t % window == 0
-        from_later = torch.zeros_like(error) if cut else error
-    return [torch.stack(e) for e in errors]
+def _run_backward(rnn: TanhRNN, at_outputs: Tensor, states: list[Tensor], window: int | None) -> list[Tensor]:
+    """The error e = ∂loss/∂U of every layer at every time step, from the last step to the first, in place."""
+    weights = [merged(layer.connected_weight(), rnn.replicas) for layer in rnn.recurrent]
+    from_outputs = at_outputs @ merged(rnn.readout.weight, rnn.replicas)
+    errors = [*(torch.zeros_like(s) for s in states[:-1]), to_steps(from_outputs, *states[-1].shape[-3:-1])]
+    add_product_ = Tensor.baddbmm_ if rnn.replicas else Tensor.addmm_
+    pairs = [list(zip(e.unbind(-3), s.unbind(-3), strict=True)) for e, s in zip(errors, states, strict=True)]
+    one, slopes = states[0].new_ones(()), [torch.empty_like(s.select(-3, 0)) for s in states]
+    later = None  # the error of the layer that reads this one: the next one's now, or the first one's at the next time step
+    for t in reversed(range(len(pairs[0]))):
+        for i in reversed(range(len(pairs))):
+            error, state = pairs[i][t]
+            if later is not None:
+                add_product_(error, later, weights[(i + 1) % len(weights)])
+            torch.addcmul(one, state, state, value=-1, out=slopes[i])  # 1 - h^2
+            later = error.mul_(slopes[i])
+        if window is not None and t % window == 0:
+            later = None
+    return errors
 
 
-def _outer_products(rnn, inputs, befores, states, errors, at_outputs) -> dict[str, Tensor]:
+def _outer_products(rnn, x, states, errors, at_outputs) -> dict[str, Tensor]:
     """Every weight's gradient is a sum over time and batch of error times input: one product per layer."""
-
-    def fold(tensor: Tensor) -> Tensor:  # (T, ..., B, N) -> (..., T·B, N)
-        return tensor.movedim(0, -3).flatten(-3, -2)
-
-    gradients = {"input.weight": fold(errors[0]).mT @ fold(inputs.to(errors[0].dtype))}
-    pairs = {f"recurrent.{i}": (errors[i], befores[i]) for i in range(len(errors))}
-    for name, (error, before) in {**pairs, "readout": (at_outputs, states[-1])}.items():
+    batch, last = states[0].shape[-2], states[-1].flatten(-3, -2)
+    befores = [last[..., :-batch, :], *(s.flatten(-3, -2) for s in states[:-1])]
+    pairs = {f"recurrent.{i}": (e.flatten(-3, -2), b) for i, (e, b) in enumerate(zip(errors, befores, strict=True))}
+    gradients = {"input.weight": (pairs["recurrent.0"][0].mT @ x).reshape(rnn.input.weight.shape)}
+    for name, (error, before) in {**pairs, "readout": (at_outputs, last)}.items():
         layer: ReplicaLinear = rnn.get_submodule(name)
-        gradient = fold(error).mT @ fold(before)
+        read = error[..., error.shape[-2] - before.shape[-2] :, :]  # the first step read the state 0, which adds nothing
+        gradient = (read.mT @ before).reshape(layer.weight.shape)
         gradients[f"{name}.weight"] = gradient if layer.mask is None else gradient * layer.mask
-        gradients[f"{name}.bias"] = fold(error).sum(-2)
+        gradients[f"{name}.bias"] = error.sum(-2).reshape(layer.bias.shape)
     return gradients
