@@ -12,11 +12,11 @@ export IPYTHONDIR := $(HERE)/config/ipython
 export MPLCONFIGDIR := $(HERE)/config/matplotlib
 export PYTHONNOUSERSITE := 1
 # The networks are small: a second thread gains them nothing, and costs much where several programs share the cores.
-book test results notebooks: export OMP_NUM_THREADS ?= 1
+book test results notebooks bench: export OMP_NUM_THREADS ?= 1
 unexport MPLBACKEND PYTHONPATH PYTHONHOME SALNB_STATIC
 
 .DEFAULT_GOAL := help
-.PHONY: help book test live results notebooks address wheel clean env
+.PHONY: help book test live results bench notebooks address wheel clean env
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ live: env  ## JupyterLab on the chapters, widgets and all (ARGS="--no-browser --
 results: env  ## run the paper-scale experiments again and store them in book/results
 	@$(VENV) -m salnb.results
 
+bench:  ## each speed claim beside its peers, in an environment of their own (ARGS=--fresh measures again)
+	@$(PYTHON) -m benchmarks.environment
+	@.venv-bench/bin/python -m benchmarks $(ARGS)
+
 notebooks: env  ## for maintainers: execute all chapters in place
 	@$(VENV) -m tools.notebooks
 	@$(VENV) -m tools.hero
@@ -45,7 +49,7 @@ wheel: env  ## the library as one file in dist/, to be uploaded to Colab or inst
 	@$(VENV) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:  ## remove everything that the commands above have made
-	rm -rf .venv _build dist .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench _build dist .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 env:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .benettin import Evolution
+from .benettin import LONGEST, Evolution
 from .denormals import flushed_denormals
 from .growth import Growth
 from .progress import progress_bar
@@ -114,7 +114,7 @@ def lyapunov_spectrum(
     with flushed_denormals():
         if n_warmup:
             evolution.settle(evolution.run(drive[:n_warmup])[0])
-            evolution.observed = 0.0
+            evolution.observed, evolution.longest = 0.0, LONGEST  # what a warm-up met need not come back
         pairs = list(zip(ends[:-1], ends[1:], strict=True))
         for start, stop in progress_bar(pairs, enabled=progress, label="Lyapunov exponents"):
             rows, spans = evolution.run(drive[start:stop])

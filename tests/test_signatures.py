@@ -41,8 +41,18 @@ PUBLIC = {
     "lyapunov_spectrum": (
         {"step": REQUIRED, "state": REQUIRED},
         {"n_steps": REQUIRED, "k": None, "n_warmup": 0, "qr_every": 1, "inputs": None, "dt": 1.0, "jvp": None,
-         "history": True, "generator": None, "progress": False},
+         "history": True, "generator": None, "progress": False, "method": "auto", "resume": None, "sensitivity": False},
     ),
+    "covariant_vectors": (
+        {"step": REQUIRED, "state": REQUIRED},
+        {"n_steps": REQUIRED, "k": None, "n_warmup": 100, "n_after": 100, "inputs": None, "dt": 1.0, "jvp": None,
+         "generator": None},
+    ),
+    "CovariantVectors.exponents": ({"self": REQUIRED}, {}),
+    "CovariantVectors.angles": ({"self": REQUIRED, "first": 0, "second": 1}, {}),
+    "LyapunovSpectrum.mean": ({"self": REQUIRED, "dim": None}, {}),
+    "LyapunovSpectrum.local": ({"self": REQUIRED}, {}),
+    "LyapunovSpectrum.log_sensitivity": ({"self": REQUIRED}, {}),
     "LyapunovSpectrum.kaplan_yorke_dimension": ({"self": REQUIRED}, {}),
     "LyapunovSpectrum.entropy_rate": ({"self": REQUIRED}, {}),
     "LyapunovSpectrum.sum": ({"self": REQUIRED}, {}),
@@ -76,13 +86,15 @@ def test_public_names_keep_their_parameters(name):
 
 def test_attributes_and_properties():
     assert isinstance(salnb.SAL.sensitivity, property)
-    assert {"exponents", "stderr", "history"} <= set(salnb.LyapunovSpectrum.__dataclass_fields__)
+    fields = {"exponents", "stderr", "history", "state", "tangents", "n_steps", "dt"}
+    assert fields <= set(salnb.LyapunovSpectrum.__dataclass_fields__)
+    assert {"states", "vectors", "local"} <= set(salnb.CovariantVectors.__dataclass_fields__)
 
 
 def test_all_lists_the_public_names_and_they_have_docstrings():
-    tops = {name for name in PUBLIC if "." not in name} | {"LyapunovSpectrum"}
+    tops = {name for name in PUBLIC if "." not in name} | {"LyapunovSpectrum", "CovariantVectors"}
     assert tops <= set(salnb.__all__)
     for name in salnb.__all__:
         assert inspect.getdoc(getattr(salnb, name)), f"{name} has no docstring"
-    for name in tops - {"LyapunovSpectrum"}:
+    for name in tops - {"LyapunovSpectrum", "CovariantVectors"}:
         assert ">>>" in inspect.getdoc(getattr(salnb, name)), f"{name} has no example"

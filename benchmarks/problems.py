@@ -1,0 +1,55 @@
+"""The systems that every contender is given, as numpy arrays, and the answers computed plainly."""
+
+import numpy as np
+
+
+def weights(problem: dict) -> np.ndarray:
+    """J (N, N), drawn from N(0, gain² / N); with "gains" in the problem the gains stay outside, J has gain 1."""
+    rng, n = np.random.default_rng(problem["seed"]), problem["n"]
+    return rng.standard_normal((n, n)) * problem.get("gain", 1.0) / np.sqrt(n)
+
+
+def gains(problem: dict) -> np.ndarray:
+    """The gains of a sweep, through the edge of chaos."""
+    return np.linspace(0.5, 3.0, problem["gains"])
+
+
+def starts(problem: dict, round: int) -> np.ndarray:
+    """Random initial states (trajectories, N) of one round: every round has trajectories of its own."""
+    rng = np.random.default_rng([problem["seed"], 1, round])
+    return rng.standard_normal((problem.get("trajectories", 1), problem["n"]))
+
+
+def settled(problem: dict, steps: int = 300) -> np.ndarray:
+    """A state (N,) on the attractor."""
+    weight, state = weights(problem), starts({**problem, "trajectories": 1}, 0)[0]
+    for _ in range(steps):
+        state = np.tanh(weight @ state)
+    return state
+
+
+def reference_spectrum(weight, state, steps: int, frame=None, shift: int = 0) -> np.ndarray:
+    """Exponents (k,) of x' = tanh(W x) by the book: one Householder QR each step, in float64, sorted."""
+    frame, total = np.eye(len(state)) if frame is None else frame, 0.0
+    for _ in range(shift):
+        state = np.tanh(weight @ state)
+    for _ in range(steps):
+        state = np.tanh(weight @ state)
+        frame, triangle = np.linalg.qr((1 - state * state)[:, None] * (weight @ frame))
+        total = total + np.log(np.abs(np.diag(triangle)))
+    return np.sort(total / steps)[::-1]
+
+
+def recurrent_data(problem: dict) -> dict[str, np.ndarray]:
+    """Weights, inputs (T, B, n_in) and targets (T, B, n_out) of a recurrent network that is to learn."""
+    rng, n, t, batch = np.random.default_rng(problem["seed"]), problem["n"], problem["steps"], problem["batch"]
+    n_in, n_out = problem["n_in"], problem["n_out"]
+    data = {
+        "recurrent": rng.standard_normal((n, n)) / np.sqrt(n),
+        "input": rng.standard_normal((n, n_in)) / np.sqrt(n_in),
+        "bias": 0.1 * rng.standard_normal(n),
+        "readout": rng.standard_normal((n_out, n)) / np.sqrt(n),
+        "inputs": rng.standard_normal((t, batch, n_in)),
+        "targets": rng.standard_normal((t, batch, n_out)),
+    }
+    return {name: array.astype(problem["dtype"]) for name, array in data.items()}

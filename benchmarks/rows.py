@@ -1,0 +1,133 @@
+"""What is compared: the rows of the table, their bars, and who takes part in each."""
+
+from dataclasses import dataclass, field
+
+PEERS = {"chaotax": "peer_chaotax", "lyapax": "peer_lyapax", "pynamicalsys": "peer_pynamicalsys", "lyapynov": "peer_lyapynov"}
+
+ONE_BY_ONE, COMPILES = "one system after the other", "every call compiles anew, which is part of its time"
+NOTES = {("chaotax", "spectrum"): COMPILES}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One line of a row. ``role``: "ours" and "peer" make the ratio; "tuned", a peer whose QR interval was set by hand, makes
+    a second one; "other" is shown beside them."""
+
+    name: str
+    package: str
+    target: str  # file:function in benchmarks/contenders
+    role: str = "peer"
+    options: dict = field(default_factory=dict)
+    less: dict = field(default_factory=dict)  # a smaller problem for a slow one; its cost is proportional to these
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One piece of work. ``bar``: the ratio ours / best peer to reach. ``small``: changes for the comparison of answers."""
+
+    id: str
+    title: str
+    bar: float
+    problem: dict
+    small: dict
+    check: str
+    contenders: tuple[Contender, ...]
+    seeds: int = 1  # how many systems the answers are compared on
+    runs: int = 1  # runs in a round, with trajectories of their own: one of a few hundredths of a second is too short
+    warm: bool = True  # one run that does not count; long ones need none, being long
+
+
+def _peers(function: str, *, less=None, **options) -> tuple[Contender, ...]:
+    """The packages, each doing the same work; numpy and numba loops on a smaller share of it."""
+    slow = ("pynamicalsys", "lyapynov")
+    return tuple(
+        Contender(name + (f", {options['dtype']}" if options and name not in slow else ""), name, f"{file}:{function}",
+                  options={} if name in slow else options, less=(less or {}) if name in slow else {},
+                  note=ONE_BY_ONE if name in slow and function != "spectrum" else NOTES.get((name, function), ""))
+        for name, file in PEERS.items()
+    )  # fmt: skip
+
+
+def spectrum_row() -> Row:
+    """Full spectrum of one network."""
+    ours = [Contender("salnb", "salnb", "ours:spectrum", "ours"),
+            Contender("salnb, TanhRNN", "salnb", "ours:spectrum", "ours", {"form": "network"}),
+            Contender("salnb, QR each step", "salnb", "ours:spectrum", "other", {"every": 1}, {"steps": 250})]  # fmt: skip
+    peers = [Contender("JAX scan", "jax", "jax_scan:spectrum"),
+             Contender("JAX scan, QR every 2nd step", "jax", "jax_scan:spectrum", "tuned", {"every": 2}),
+             Contender("lyapax, QR every 2nd step", "lyapax", "peer_lyapax:spectrum", "tuned", {"every": 2}),
+             *_peers("spectrum", less={"steps": 100})]  # fmt: skip
+    problem = dict(n=256, gain=2.0, steps=1000, seed=0)
+    title = "full spectrum, N = 256, g = 2, 1,000 steps"
+    return Row("spectrum", title, 0.40, problem, {"steps": 60}, "spectrum", (*ours, *peers), seeds=3, warm=False)
+
+
+def maximum_row() -> Row:
+    """Time until the leading exponent is known to 0.001."""
+    forms = (("float64", "function", ""), ("float32", "function", ""), ("float32", "network", ", TanhRNN"))
+    ours = [Contender(f"salnb, {dtype}{extra}", "salnb", "ours:maximum", "ours", {"dtype": dtype, "form": form})
+            for dtype, form, extra in forms]  # fmt: skip
+    peers = [Contender(f"JAX scan, {dtype}{', one trajectory' * single}", "jax", "jax_scan:maximum",
+                       options={"dtype": dtype, "single": single})
+             for dtype in ("float64", "float32") for single in (False, True)]  # fmt: skip
+    rest = _peers("maximum", less={"trajectories": 1}, dtype="float32")
+    problem = dict(n=256, gain=2.0, trajectories=20, steps=500, warmup=100, seed=0)
+    return Row("maximum", "maximum exponent to a standard error of 0.001, N = 256, g = 2", 0.50, problem,
+               {"trajectories": 2, "steps": 50}, "maximum", (*ours, *peers, *rest), runs=6)  # fmt: skip
+
+
+def sweep_rows() -> list[Row]:
+    """64 gains at once: the leading exponent, and all of them."""
+    rows, problem = [], dict(n=128, gains=64, steps=2000, k=1, seed=0)
+    for k, title, full in ((1, "maximum exponent", {}), (128, "full spectrum", {"gains": 8, "steps": 160})):
+        less = {"steps": 100} if k == 1 else {"gains": 4, "steps": 40}
+        short = "float32" if k == 1 else "float64"  # a tail needs its digits, a leading exponent does not
+        forms = [("float64", "function", ""), (short, "function", ""), (short, "network", ", TanhRNN")]
+        ours = [Contender(f"salnb, {dtype}{extra}", "salnb", "ours:sweep", "ours", {"dtype": dtype, "form": form}, full)
+                for dtype, form, extra in dict.fromkeys(forms)]  # fmt: skip
+        peers = [Contender(f"JAX scan, {dtype}", "jax", "jax_scan:sweep", options={"dtype": dtype}, less=full)
+                 for dtype in dict.fromkeys(form[0] for form in forms)]  # fmt: skip
+        rest = [Contender(c.name, c.package, c.target, options=c.options,
+                          note=COMPILES if k > 1 and c.name.startswith("chaotax") else c.note,
+                          less=c.less or ({"gains": 16, "steps": 160} if k > 1 and c.name.startswith("chaotax") else full))
+                for c in _peers("sweep", less=less, dtype=short)]  # fmt: skip
+        small = {"gains": 3, "steps": 24} if k > 1 else {"gains": 3, "steps": 50}
+        rows.append(Row(f"gains-{k}", f"64 gains at once, {title}, N = 128, 2,000 steps", 1.0, {**problem, "k": k}, small,
+                        "sweep", (*ours, *peers, *rest), warm=k == 1))  # fmt: skip
+    return rows
+
+
+def bptt_row(n: int, batch: int, bar: float) -> Row:
+    """Gradients of a recurrent network."""
+    contenders = (
+        Contender("salnb, backprop_through_time", "salnb", "learning:by_hand", "ours"),
+        Contender("nn.RNN and autograd", "torch", "learning:torch_rnn"),
+        Contender("salnb, TanhRNN and autograd", "salnb", "learning:salnb_autograd", "other"),
+        Contender("JAX, grad of a scan", "jax", "learning:jax_grad", "other"),
+    )
+    problem = dict(n=n, batch=batch, steps=300, n_in=10, n_out=10, dtype="float32", repeats=10, seed=0)
+    return Row(f"bptt-{n}", f"backpropagation through time, T = 300, N = {n}, batch {batch}", bar, problem,
+               {"dtype": "float64", "steps": 20, "repeats": 1}, "gradients", contenders)  # fmt: skip
+
+
+def training_row(id: str, title: str, problem: dict) -> Row:
+    """A training step with SAL beside the same without."""
+    contenders = (
+        Contender("with SAL, every neuron below target", "salnb", "training:step", "ours", {"sal": "all"}),
+        Contender("with SAL, every neuron at rest", "salnb", "training:step", "other", {"sal": "rest"}),
+        Contender("without SAL", "salnb", "training:step"),
+    )
+    return Row(id, f"training step, {title}", 1.5, problem, {"repeats": 1}, "loss", contenders)
+
+
+def all_rows() -> list[Row]:
+    """The table, from top to bottom."""
+    deep = dict(n=64, depth=300, batch=32, gain=1.0, repeats=10, seed=0)
+    recurrent = dict(n=100, steps=300, batch=32, n_in=10, n_out=10, gain=1.0, repeats=5, dtype="float32", seed=0)
+    return [
+        spectrum_row(), maximum_row(), *sweep_rows(),
+        *(bptt_row(n, batch, bar) for n, batch, bar in ((50, 16, 0.6), (100, 32, 0.7), (200, 64, 0.95))),
+        training_row("sal-deep", "300 layers of 64, batch 32", deep),
+        training_row("sal-rnn", "RNN, N = 100, T = 300, batch 32", recurrent),
+    ]  # fmt: skip
