@@ -38,22 +38,17 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
     def tangent_step(state: Tensor, tangents: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The chain rule by hand, δ' = f'(U) (W δ), layer after layer: much faster than automatic differentiation.
 
-        The state goes through W together with the first tangent and with no other: W is read once where that is all there
-        is, and the rounding of the state, hence in chaos the whole trajectory, does not depend on how many tangents there are.
+        The state has a product of its own, so that the trajectory is to the last bit that of ``step``, however many tangents
+        go along with it: in chaos, another rounding is another trajectory.
         """
         hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
         batch = hidden.shape[-2]
-        rows = tangents.reshape(*hidden.shape, k).mT  # (..., B, k, N): directions as rows of a product
+        rows = tangents.reshape(*hidden.shape, k).mT.flatten(-3, -2)  # directions as rows of one product: W is read once
         for layer, weight in zip(module.recurrent, weights_now(), strict=True):
-            both = torch.cat([hidden, rows[..., 0, :]], -2) @ weight.mT
-            hidden = both[..., :batch, :]
-            hidden = hidden.add_(layer.bias.detach().unsqueeze(-2))
-            if layer is first and drive is not None:
-                hidden = hidden + drive
-            hidden = hidden.tanh_()
-            rows = both[..., batch:, :].unsqueeze(-2) if k == 1 else (rows.flatten(-3, -2) @ weight.mT).unflatten(-2, (batch, k))
-            rows.mul_(torch.addcmul(one, hidden, hidden, value=-1).unsqueeze(-2))
-        return hidden.reshape(state.shape), rows.mT.reshape(tangents.shape)
+            hidden = torch.tanh(layer(hidden, drive if layer is first else None, weight))
+            rows = rows @ weight.mT
+            rows.unflatten(-2, (batch, k)).mul_(torch.addcmul(one, hidden, hidden, value=-1).unsqueeze(-2))
+        return hidden.reshape(state.shape), rows.unflatten(-2, (batch, k)).mT.reshape(tangents.shape)
 
     def mean_square_sensitivity(state: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Mean over a layer's neurons of s² in this step, (L, ...)."""
@@ -64,7 +59,6 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
         return torch.stack(squares).reshape(-1, *state.shape[:-1])
 
     step.jvp, step.mean_square_sensitivity = tangent_step, mean_square_sensitivity
-    # For a run in which nothing learns: the product of weights and mask is taken once, and W^T laid out in memory, which makes
-    # products of small matrices up to twice as fast.
-    step.frozen = lambda: replica_step(module, [weight.detach().mT.contiguous().mT for weight in weights_now()])
+    # For a run in which nothing learns: the product of weights and mask is then taken once, not at every step.
+    step.frozen = lambda: replica_step(module, [weight.detach() for weight in weights_now()])
     return step
