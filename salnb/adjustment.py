@@ -1,14 +1,15 @@
 """The arithmetic of one SAL step: layers of one shape side by side, their sensitivities, averages and changes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .activations import Activation
-from .functional import log_sensitivity, neuron_sensitivity, sensitivity_gradient
+from .functional import log_sensitivity, steepness_and_bend
 from .recompute import Observation
 from .watch import WatchedLayer
 
@@ -34,18 +35,25 @@ class Measure(NamedTuple):
     log_sensitivity: Tensor  # (L, ...), of this pass alone
 
 
-def samples_of(layer: WatchedLayer, calls: Sequence[Observation]) -> Observation:
-    r"""All samples and time steps a layer saw: inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N)."""
-    *replicas, n, m = layer.weight.shape
+def flat_calls(layer: WatchedLayer, calls: Sequence[Observation]) -> Sequence[Observation]:
+    r"""Each call's inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N), time steps being further samples."""
+    dimensions = layer.weight.ndim
+    if all(x.shape == u.shape and u.ndim == dimensions for x, u in calls):
+        return calls
+    *replicas, _, m = layer.weight.shape
 
-    def flat(tensor: Tensor, units: int) -> Tensor:
+    def flat(tensor: Tensor) -> Tensor:
         lead = tensor.ndim - len(replicas) - 2  # time dimensions in front of the replicas
         if replicas and lead > 0:
             tensor = tensor.movedim(tuple(range(lead)), tuple(range(-lead - 2, -2)))
-        return tensor.reshape(*replicas, -1, units).to(layer.weight.dtype)
+        return tensor.reshape(*replicas, -1, tensor.shape[-1])
 
-    pairs = [(flat(x.expand(*u.shape[:-1], m), m), flat(u, n)) for x, u in calls]
-    return torch.cat([x for x, _ in pairs], -2), torch.cat([u for _, u in pairs], -2)
+    return [(flat(x.expand(*u.shape[:-1], m)), flat(u)) for x, u in calls]
+
+
+def samples_of(layer: WatchedLayer, calls: Sequence[Observation]) -> Observation:
+    r"""All samples and time steps a layer saw: inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N)."""
+    return tuple(torch.cat(parts, -2).to(layer.weight.dtype) for parts in zip(*flat_calls(layer, calls), strict=True))
 
 
 def next_average(old: Tensor | None, observed: Tensor, squares: Tensor, decay: Tensor, average: str) -> Tensor:
@@ -60,62 +68,84 @@ def pull(average: Tensor, target: Tensor, rule: str) -> Tensor:
     return (average < target).to(average.dtype) if rule == "one_sided" else target - average
 
 
+Piece = Sequence[Sequence[Observation]]  # some of the samples: of each of the L layers, some calls
+
+
+@dataclass(frozen=True)
+class Part:
+    """So many layers of one shape, and their samples in so large pieces, that what is computed stays in a processor's cache."""
+
+    weight: Tensor  # (L, ..., N, M)
+    mask: Tensor | None  # (L, ..., N, M)
+    pieces: Sequence[Piece]
+    activation: Activation
+
+    def _join(self, tensors: Iterable[Sequence[Tensor]]) -> Tensor:
+        whole = [parts[0] if len(parts) == 1 else torch.cat(parts, -2) for parts in tensors]
+        return (whole[0].unsqueeze(0) if len(whole) == 1 else torch.stack(whole)).to(self.weight.dtype)
+
+    @cached_property
+    def responses(self) -> list[tuple[Tensor, Callable[[], Tensor]]]:
+        """|f'| (L, ..., S, N) of each piece, with what gives sgn(f') f''."""
+        return [
+            steepness_and_bend(self.activation, self._join([u for _, u in calls] for calls in piece)) for piece in self.pieces
+        ]
+
+    @cached_property
+    def samples(self) -> int:
+        return sum(steepness.shape[-2] for steepness, _ in self.responses)
+
+    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
+        first = sum(steepness.sum(-2) for steepness, _ in self.responses)
+        second = sum(steepness.square().sum(-2) for steepness, _ in self.responses)
+        return torch.linalg.vector_norm(self.weight, dim=-1), first / self.samples, second / self.samples
+
+    def change(self, stretch: Tensor, share: Tensor, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """stretch · w + share · mean of sgn(f') f'' x, for the ``moving`` layers (l, ..., N, M), and for biases (l, ..., N)."""
+        some = slice(None) if len(moving) == len(self.weight) else moving
+        by_weight, by_bias = self.weight[some] * stretch[some].unsqueeze(-1), torch.zeros_like(share[some])
+        if self.activation.curvature is not torch.zeros_like:
+            share = (share[some] / self.samples).unsqueeze(-2)
+            for piece, (_, bend_of) in zip(self.pieces, self.responses, strict=True):
+                bend, inputs = bend_of()[some] * share, self._join([x for x, _ in piece[i]] for i in moving)
+                by_weight.flatten(0, -3).baddbmm_(bend.flatten(0, -3).mT, inputs.flatten(0, -3))
+                by_bias += bend.sum(-2)
+        return by_weight if self.mask is None else by_weight * self.mask[some], by_bias
+
+
 @dataclass(frozen=True)
 class Stack:
     """Layers of one shape and setting, with a leading layer dimension L."""
 
-    weight: Tensor  # (L, ..., N, M)
-    inputs: Tensor  # (L, ..., S, M)
-    pre_activation: Tensor  # (L, ..., S, N)
-    mask: Tensor | None  # (L, ..., N, M)
+    parts: Sequence[Part]
     old: Tensor | None  # (L, ..., N)
     lr: Tensor  # (L, 1, ...), as the next two
     target: Tensor
     decay: Tensor
-    activation: Activation
     rule: str
     average: str
 
+    @cached_property
+    def _moments(self) -> Sequence[Tensor]:
+        return [torch.cat(each) for each in zip(*(part.moments() for part in self.parts), strict=True)]
+
     def measure(self) -> Measure:
-        seen = neuron_sensitivity(self.weight, self.pre_activation, self.activation)
-        average = next_average(self.old, seen.mean(-2), seen.square().mean(-2), self.decay, self.average)
-        return Measure(average, log_sensitivity(seen, dim=(-2, -1)))
+        norm, first, second = self._moments
+        squares = norm.square() * second
+        average = next_average(self.old, norm * first, squares, self.decay, self.average)
+        return Measure(average, log_sensitivity(squares.sqrt()))
 
-    def change(self, average: Tensor) -> tuple[Tensor, Tensor]:
-        """The change of weights (L, ..., N, M) and biases (L, ..., N)."""
-        by_weight, by_bias = sensitivity_gradient(self.weight, self.inputs, self.pre_activation, self.activation)
+    def changes(self, average: Tensor) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """Which layers of the stack move, with the changes of their weights (l, ..., N, M) and biases (l, ..., N)."""
+        norm, first, _ = self._moments
         amount = self.lr * pull(average, self.target, self.rule)
-        by_weight = by_weight * amount.unsqueeze(-1)
-        return by_weight if self.mask is None else by_weight * self.mask, by_bias * amount
-
-
-def stack_layers(
-    layers: Sequence[WatchedLayer],
-    observations: Sequence[Sequence[Observation]],
-    groups: Sequence[Mapping[str, object]],
-    averages: Sequence[Tensor | None],
-) -> Iterator[tuple[list[int], Stack]]:
-    """Groups layers that can be computed in one batched product; yields their indices and the stack."""
-    samples = [samples_of(layer, calls) for layer, calls in zip(layers, observations, strict=True)]
-    alike: dict[tuple, list[int]] = {}
-    for i, (layer, group) in enumerate(zip(layers, groups, strict=True)):
-        key = (layer.weight.shape, samples[i][0].shape, layer.weight.dtype, layer.weight.device, layer.activation,
-               layer.mask is None, averages[i] is None, group["rule"], group["average"])  # fmt: skip
-        alike.setdefault(key, []).append(i)
-    for members in alike.values():
-        first, group = layers[members[0]], groups[members[0]]
-        weight = torch.stack([layers[i].weight.detach() for i in members])
-        mask = None if first.mask is None else torch.stack([layers[i].mask for i in members])
-        shape = (-1, *[1] * (weight.ndim - 2))
-        settings = {n: weight.new_tensor([groups[i][n] for i in members]).view(shape) for n in ("lr", "target", "decay")}
-        yield members, Stack(
-            weight=weight if mask is None else weight * mask,
-            inputs=torch.stack([samples[i][0] for i in members]),
-            pre_activation=torch.stack([samples[i][1] for i in members]),
-            mask=mask,
-            old=None if averages[members[0]] is None else torch.stack([averages[i] for i in members]),
-            activation=first.activation,
-            rule=group["rule"],
-            average=group["average"],
-            **settings,
-        )
+        # A row of norm 0 has no direction: dividing by 1 instead leaves its gradient at the 0 it should be.
+        stretch, share = amount * first / torch.where(norm > 0, norm, 1.0), amount * norm
+        # A layer at rest costs no product; where the answer would have to come from a device, all of them are computed.
+        moves, start = amount.flatten(1).any(1).tolist() if amount.is_cpu else [True] * len(amount), 0
+        for part in self.parts:
+            rows = slice(start, start + len(part.weight))
+            if moving := [i for i, row in enumerate(moves[rows]) if row]:
+                yield [start + i for i in moving], *part.change(stretch[rows], share[rows], moving)
+            start = rows.stop

@@ -1,9 +1,11 @@
 """Pure formulas on tensors: a neuron's sensitivity, its gradient, and the log-sensitivity of many neurons."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from .activations import Activation, activation_formulas
+from .activations import ACTIVATIONS, Activation, activation_formulas
 
 
 def _check_shapes(weight: Tensor, pre_activation: Tensor, inputs: Tensor | None = None) -> None:
@@ -39,6 +41,29 @@ def _check_shapes(weight: Tensor, pre_activation: Tensor, inputs: Tensor | None 
         raise ValueError(f"{' and '.join(named)}: leading replica dimensions do not fit together: got {shown}") from error
 
 
+def tanh_slope_of_output(output: Tensor) -> Tensor:
+    return 1 - output.square()
+
+
+# Slopes that are never negative and follow from the output: f' from the output, f'' from the output and f'.
+FROM_OUTPUT = {
+    ACTIVATIONS["tanh"].slope: (tanh_slope_of_output, lambda output, slope: -2 * output * slope),
+    ACTIVATIONS["sigmoid"].slope: (lambda output: output * (1 - output), lambda output, slope: slope * (1 - 2 * output)),
+}
+FROM_OUTPUT[tanh_slope_of_output] = FROM_OUTPUT[ACTIVATIONS["tanh"].slope]  # of neurons known by their output, see watch.py
+
+
+def steepness_and_bend(activation: Activation, pre_activation: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+    """|f'(U)|, and how to get sgn(f'(U)) f''(U) from what has been computed for it."""
+    if activation.slope in FROM_OUTPUT:  # one tanh instead of two
+        slope_of, curvature_of = FROM_OUTPUT[activation.slope]
+        output = activation.function(pre_activation)
+        slope = slope_of(output)
+        return slope, lambda: curvature_of(output, slope)
+    slope = activation.slope(pre_activation)
+    return slope.abs(), lambda: slope.sign() * activation.curvature(pre_activation)
+
+
 def neuron_sensitivity(weight: Tensor, pre_activation: Tensor, activation: str | nn.Module | Activation = "tanh") -> Tensor:
     r"""Sensitivity of each neuron: the length of its output's gradient with respect to its inputs.
 
@@ -63,8 +88,8 @@ def neuron_sensitivity(weight: Tensor, pre_activation: Tensor, activation: str |
         tensor([[5.]])
     """
     _check_shapes(weight, pre_activation)
-    slope = activation_formulas(activation).slope(pre_activation)
-    return slope.abs() * torch.linalg.vector_norm(weight, dim=-1).unsqueeze(-2)
+    steepness = steepness_and_bend(activation_formulas(activation), pre_activation)[0]
+    return steepness * torch.linalg.vector_norm(weight, dim=-1).unsqueeze(-2)
 
 
 def log_sensitivity(sensitivity: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
@@ -118,12 +143,9 @@ def sensitivity_gradient(
         tensor([[0.6000, 0.8000]])
     """
     _check_shapes(weight, pre_activation, inputs)
-    formulas = activation_formulas(activation)
-    slope = formulas.slope(pre_activation)
-    bend = slope.sign() * formulas.curvature(pre_activation)
-    norm = torch.linalg.vector_norm(weight, dim=-1)
+    steepness, bend_of = steepness_and_bend(activation_formulas(activation), pre_activation)
+    bend, norm = bend_of(), torch.linalg.vector_norm(weight, dim=-1)
     # A row of norm 0 has no direction: dividing by 1 instead leaves its gradient at the 0 it should be.
     direction = weight / torch.where(norm > 0, norm, 1.0).unsqueeze(-1)
-    by_weight = slope.abs().mean(-2).unsqueeze(-1) * direction
-    by_weight = by_weight + (norm / inputs.shape[-2]).unsqueeze(-1) * (bend.mT @ inputs)
-    return by_weight, norm * bend.mean(-2)
+    by_bend = (norm / inputs.shape[-2]).unsqueeze(-1) * (bend.mT @ inputs)
+    return steepness.mean(-2).unsqueeze(-1) * direction + by_bend, norm * bend.mean(-2)

@@ -22,12 +22,15 @@ def calls_in_progress(module: nn.Module) -> int:
 
 def moves_with_training(tensor: Tensor) -> bool:
     """A learned start h₀ (or a view of it) is overwritten by the optimizer before ``SAL.step()`` reads it."""
-    base = tensor._base if tensor._is_view() else tensor
-    return base.is_leaf and base.requires_grad
+    base = tensor if tensor._base is None else tensor._base
+    return base.requires_grad and base.is_leaf
 
 
 def version(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
+    try:
+        return tensor._version
+    except RuntimeError:  # an inference tensor counts no versions
+        return None
 
 
 class Hook:
@@ -36,9 +39,15 @@ class Hook:
     def __init__(self, function) -> None:
         self.function = function
 
-    @torch.compiler.disable  # stays out of the graph: what a hook keeps is a side effect by design
     def __call__(self, *arguments):
-        return None if self.function is None else self.function(*arguments)
+        if self.function is None:
+            return None
+        # Stays out of a compiled graph: what a hook keeps is a side effect by design. Only asked for there, as it costs time.
+        return self._uncompiled(*arguments) if torch.compiler.is_compiling() else self.function(*arguments)
+
+    @torch.compiler.disable
+    def _uncompiled(self, *arguments):
+        return self.function(*arguments)
 
     def __deepcopy__(self, memo) -> "Hook":
         return Hook(None)

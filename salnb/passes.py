@@ -51,8 +51,10 @@ class PassRecorder:
 
     def _succeed(self, module: nn.Module, arguments: tuple, output: object) -> None:
         if self._depth == 1 and self._calls is not None:
-            pairs = zip(self._calls, self.watched, strict=True)
-            self.finished = [add_outputs(calls, [self._added.get(m, []) for m in a.adds], a.name) for calls, a in pairs]
+            self.finished = [
+                add_outputs(calls, [self._added.get(m, []) for m in a.adds], a.name) if a.adds else calls
+                for calls, a in zip(self._calls, self.watched, strict=True)
+            ]
             if self._on_pass is not None:
                 self._on_pass()
 
@@ -62,21 +64,33 @@ class PassRecorder:
             self._calls = None
 
     def _observer(self, indices: list[int]):
+        first = self.watched[indices[0]]
+        index, weight, copy = indices[0], first.weight, first.copy
+
+        def observe(module: nn.Module, arguments: tuple, keywords: dict, output: Tensor) -> None:
+            # Runs once per layer and call, 300 times in one pass of a deep net: every look-up here shows in the time of a step.
+            if self._calls is None or in_transform():
+                return
+            if module._parameters.get("weight") is not weight and first.current_weight() is not weight:
+                self._calls = None  # torch.func.functional_call runs the modules with the weights of another network
+                return
+            inputs = arguments[0] if arguments else keywords["input"] if "input" in keywords else keywords["inputs"]
+            kept = inputs.detach().clone() if moves_with_training(inputs) else inputs.detach() if inputs.requires_grad else inputs
+            output = output.detach() if output.requires_grad else output
+            output = output.clone() if copy else output
+            self._calls[index].append((kept, output, version(kept), version(output)))
+
         @torch.no_grad()
-        def observe(module: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
+        def observe_rnn(module: nn.RNN, arguments: tuple, keywords: dict, output: object) -> None:
             if self._calls is None or in_transform():
                 return
             if any(layer.weight is not layer.current_weight() for layer in (self.watched[i] for i in indices)):
-                self._calls = None  # torch.func.functional_call runs the modules with the weights of another network
+                self._calls = None
                 return
             given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
-            inputs = given.get("input", given.get("inputs"))
-            if isinstance(module, nn.RNN):
-                self._observe_rnn(indices, module, inputs, given.get("hx"), output[0])
-            else:
-                self._keep(indices[0], inputs.clone() if moves_with_training(inputs) else inputs.detach(), output.detach())
+            self._observe_rnn(indices, module, given["input"], given.get("hx"), output[0])
 
-        return observe
+        return observe_rnn if isinstance(first.module, nn.RNN) else observe
 
     def _keep_added(self, module: nn.Module, arguments: tuple, output: Tensor) -> None:
         if self._calls is not None and not in_transform():
@@ -91,25 +105,29 @@ class PassRecorder:
                                "pre-activations; set dropout=0")  # fmt: skip
         observations = rnn_observations(module, inputs.detach(), state, output.detach())
         for index in indices:
-            self._keep(index, *observations[self.watched[index].rnn_layer])
-
-    def _keep(self, index: int, inputs: Tensor, pre_activation: Tensor) -> None:
-        pre_activation = pre_activation.clone() if self.watched[index].copy else pre_activation
-        self._calls[index].append((inputs, pre_activation, version(inputs), version(pre_activation)))
+            before, after = observations[self.watched[index].rnn_layer]
+            self._calls[index].append((before, after, version(before), version(after)))
 
     def observations(self) -> list[list[Observation]]:
         """The calls of the waiting pass per layer, checked: every layer ran and nothing was overwritten since."""
         if self.finished is None:
             raise RuntimeError("SAL: there is no pass to use. Call the model in training mode (model.train()) after SAL was "
                                "attached, once for every step()")  # fmt: skip
-        silent = [layer.name for layer, calls in zip(self.watched, self.finished, strict=True) if not calls]
+        silent, empty, changed, found = [], False, [], []
+        for layer, calls in zip(self.watched, self.finished, strict=True):
+            found.append([(x, u) for x, u, *_ in calls])
+            if not calls:
+                silent.append(layer.name)
+            for x, u, seen_x, seen_u in calls:
+                empty = empty or u.numel() == 0
+                if version(x) != seen_x or version(u) != seen_u:
+                    changed.append(layer.name)
         if silent:
             raise RuntimeError(f"SAL: the layers {', '.join(silent)} are watched but did not run in the last pass; "
                                "leave them out with layers=")  # fmt: skip
-        if any(u.numel() == 0 for calls in self.finished for _, u, *_ in calls):
+        if empty:
             raise RuntimeError("SAL: the last pass had no samples, so it says nothing of the neurons; skip empty batches")
-        for layer, calls in zip(self.watched, self.finished, strict=True):
-            if any(version(x) != seen_x or version(u) != seen_u for x, u, seen_x, seen_u in calls):
-                raise RuntimeError(f"SAL: the input or the pre-activation of {layer.name} was changed in place after the layer "
-                                   f"ran; name its activation with layers={{{layer.name!r}: ...}}")  # fmt: skip
-        return [[(x, u) for x, u, *_ in calls] for calls in self.finished]
+        if changed:
+            raise RuntimeError(f"SAL: the input or the pre-activation of {changed[0]} was changed in place after the layer "
+                               f"ran; name its activation with layers={{{changed[0]!r}: ...}}")  # fmt: skip
+        return found

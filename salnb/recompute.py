@@ -1,13 +1,16 @@
-"""Pre-activations that no single hook sees: those inside an nn.RNN, and sums of several layers' outputs."""
+"""What no single hook sees: the states inside an nn.RNN, and sums of several layers' outputs."""
 
 import torch
 from torch import Tensor, nn
 
-Observation = tuple[Tensor, Tensor]  # inputs (..., B, M) and pre-activation (..., B, N) of one call of one layer
+Observation = tuple[Tensor, Tensor]  # inputs (..., B, M) and pre-activation (..., B, N) of one call; nn.RNN: output
 
 
 def rnn_observations(module: nn.RNN, inputs: Tensor, state: Tensor | None, output: Tensor) -> list[Observation]:
-    """Recurrent inputs h_{t-1} and pre-activations of every layer of an nn.RNN; all but the last layer are run again."""
+    """Recurrent inputs h_{t-1} and outputs h_t of every layer of an nn.RNN, from which the slopes follow as from U.
+
+    All but the last layer are run again. Both are views of one copy, since the model may change its output in place.
+    """
     if inputs.ndim == 2:  # no batch dimension
         inputs, output = inputs.unsqueeze(1), output.unsqueeze(1)
         state = None if state is None else state.unsqueeze(1)
@@ -22,9 +25,13 @@ def rnn_observations(module: nn.RNN, inputs: Tensor, state: Tensor | None, outpu
                if module.bias or name.startswith("weight")]  # fmt: skip
         last = layer == module.num_layers - 1
         out = output if last else fused(inputs, start, own, module.bias, 1, 0.0, False, False, False)[0]
-        before = torch.cat([start, out[:-1]])
-        bias = own[2] + own[3] if module.bias else None
-        found.append((before, nn.functional.linear(inputs, own[0], bias) + before @ own[1].mT))
+        states = torch.cat([start, out])
+        before = states[:-1]
+        if out.dtype != own[1].dtype and module.nonlinearity == "tanh":  # autocast: 1 - h² is lost in 8 bits where h is near 1
+            pre = nn.functional.linear(inputs, own[0], own[2] + own[3] if module.bias else None) + before @ own[1].mT
+            found.append((before, torch.tanh(pre.to(own[1].dtype))))
+        else:
+            found.append((before, states[1:]))
         inputs = out
     return found
 

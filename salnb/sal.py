@@ -1,16 +1,17 @@
 """Sensitivity adjustment learning: a local rule, per neuron, as an optimizer beside the one that learns the task."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from .adjustment import Measure, Stack, check_settings, stack_layers
+from .adjustment import Measure, Stack, check_settings
 from .discovery import find_layers
 from .gating import RowGate
 from .passes import PassRecorder
 from .pretrain import sal_pretrain
 from .recompute import Observation
+from .stacks import add_changes, stack_layers
 from .watch import WatchedLayer
 
 __all__ = ["SAL", "sal_pretrain"]
@@ -74,7 +75,7 @@ class SAL(torch.optim.Optimizer):
         return {name: average for name, average in averages.items() if average is not None}
 
     def _average(self, layer: WatchedLayer) -> Tensor | None:
-        return self.state[layer.weight].get("sensitivity") if layer.weight in self.state else None
+        return self.state.get(layer.weight, {}).get("sensitivity")
 
     def share_below_target(self) -> Tensor:
         """Share of neurons (L, ...) whose running average is below target."""
@@ -89,7 +90,8 @@ class SAL(torch.optim.Optimizer):
         if self._recorder.finished is None and self._log_sensitivity is not None:
             return self._log_sensitivity
         with torch.no_grad():
-            return self._in_order(self._measure(self._recorder.observations()))
+            measured = self._measure(self._recorder.observations())
+            return self._in_order([(members, measure) for members, _, measure in measured])
 
     def step(self, closure: Callable[[], object] | None = None) -> object:
         """One change of every watched layer along the gradient of its mean sensitivity over the last pass.
@@ -109,15 +111,13 @@ class SAL(torch.optim.Optimizer):
             gate, self._gate = self._gate, None
             if gate is not None and gate.owner is self._recorder.finished:  # else its pass has been replaced since
                 gate.put_back()
-            measured = self._measure(observations)
-            for members, stack, measure in measured:
-                by_weight, by_bias = stack.change(measure.average)
-                for j, i in enumerate(members):
-                    layer = self._layers[i]
-                    self.state[layer.weight]["sensitivity"] = measure.average[j].clone()
-                    layer.weight.add_(by_weight[j])
-                    if layer.bias is not None:
-                        layer.bias.add_(by_bias[j])
+            measured = []
+            for members, stack, measure in self._measure(observations):
+                for i, average in zip(members, measure.average.unbind(0), strict=True):
+                    self.state[self._layers[i].weight]["sensitivity"] = average.clone()
+                for moving, by_weight, by_bias in stack.changes(measure.average):
+                    add_changes([self._layers[members[j]] for j in moving], by_weight, by_bias)
+                measured.append((members, measure))
             self._log_sensitivity = self._in_order(measured)
         self._recorder.finished = None
         return loss
@@ -138,11 +138,12 @@ class SAL(torch.optim.Optimizer):
                     gate.hold(rows, (*self._layers[i].parameters, *self._layers[i].others))
         self._gate = gate
 
-    def _measure(self, observations: list[list[Observation]]) -> list[tuple[list[int], Stack, Measure]]:
+    def _measure(self, observations: list[list[Observation]]) -> Iterator[tuple[list[int], Stack, Measure]]:
         averages = [self._average(layer) for layer in self._layers]
-        stacks = stack_layers(self._layers, observations, self.param_groups, averages)
-        return [(members, stack, stack.measure()) for members, stack in stacks]
+        for members, stack in stack_layers(self._layers, observations, self.param_groups, averages):
+            yield members, stack, stack.measure()
 
-    def _in_order(self, measured: list[tuple[list[int], Stack, Measure]]) -> Tensor:
-        rows = {i: row for members, _, measure in measured for i, row in zip(members, measure.log_sensitivity, strict=True)}
-        return torch.stack([rows[i] for i in range(len(self._layers))])
+    def _in_order(self, measured: list[tuple[list[int], Measure]]) -> Tensor:
+        logs, members = torch.cat([measure.log_sensitivity for _, measure in measured]), [i for m, _ in measured for i in m]
+        order = sorted(range(len(members)), key=members.__getitem__)
+        return logs if order == members else logs[order]

@@ -5,9 +5,21 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .activations import ACTIVATIONS, Activation, activation_formulas
+from .functional import tanh_slope_of_output
 from .layers import ReplicaLinear
 from .networks import DeepNet, TanhRNN
 from .steps import refuse_unsupported
+
+
+def tanh_curvature_of_output(output: Tensor) -> Tensor:
+    return -2 * output * tanh_slope_of_output(output)
+
+
+# What an nn.RNN shows of its neurons is their output. ReLU's slope is the same function of either: u > 0 where the output is.
+OF_OUTPUT: dict[str, Activation] = {
+    "tanh": Activation("tanh", ACTIVATIONS["identity"].function, tanh_slope_of_output, tanh_curvature_of_output),
+    "relu": ACTIVATIONS["relu"],
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +52,7 @@ def join_names(*parts: str) -> str:
 
 def rnn_layers(name: str, module: nn.RNN) -> list[WatchedLayer]:
     refuse_unsupported(module, f"SAL on {name or 'the model'}")
-    activation, found = ACTIVATIONS[module.nonlinearity], []
+    activation, found = OF_OUTPUT[module.nonlinearity], []
     for layer in range(module.num_layers):
         own = [getattr(module, f"{part}_l{layer}", None) for part in ("weight_hh", "bias_hh", "weight_ih", "bias_ih")]
         others = tuple(p for p in own[2:] if p is not None)
