@@ -73,7 +73,7 @@ Piece = Sequence[Sequence[Observation]]  # some of the samples: of each of the L
 
 @dataclass(frozen=True)
 class Part:
-    """So many layers of one shape, and their samples in so large pieces, that what is computed stays in a processor's cache."""
+    """As many layers of one shape, and as many of their samples in a piece, as a processor's cache holds."""
 
     weight: Tensor  # (L, ..., N, M)
     mask: Tensor | None  # (L, ..., N, M)
@@ -91,24 +91,21 @@ class Part:
             steepness_and_bend(self.activation, self._join([u for _, u in calls] for calls in piece)) for piece in self.pieces
         ]
 
-    @cached_property
-    def samples(self) -> int:
-        return sum(steepness.shape[-2] for steepness, _ in self.responses)
-
     def moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
         first = sum(steepness.sum(-2) for steepness, _ in self.responses)
         second = sum(steepness.square().sum(-2) for steepness, _ in self.responses)
-        return torch.linalg.vector_norm(self.weight, dim=-1), first / self.samples, second / self.samples
+        samples = sum(steepness.shape[-2] for steepness, _ in self.responses)
+        return torch.linalg.vector_norm(self.weight, dim=-1), first / samples, second / samples
 
     def change(self, stretch: Tensor, share: Tensor, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
         """stretch · w + share · mean of sgn(f') f'' x, for the ``moving`` layers (l, ..., N, M), and for biases (l, ..., N)."""
         some = slice(None) if len(moving) == len(self.weight) else moving
         by_weight, by_bias = self.weight[some] * stretch[some].unsqueeze(-1), torch.zeros_like(share[some])
         if self.activation.curvature is not torch.zeros_like:
-            share = (share[some] / self.samples).unsqueeze(-2)
+            share = (share[some] / sum(steepness.shape[-2] for steepness, _ in self.responses)).unsqueeze(-2)
             for piece, (_, bend_of) in zip(self.pieces, self.responses, strict=True):
-                bend, inputs = bend_of()[some] * share, self._join([x for x, _ in piece[i]] for i in moving)
+                bend, inputs = bend_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
                 by_weight.flatten(0, -3).baddbmm_(bend.flatten(0, -3).mT, inputs.flatten(0, -3))
                 by_bias += bend.sum(-2)
         return by_weight if self.mask is None else by_weight * self.mask[some], by_bias
@@ -140,12 +137,12 @@ class Stack:
         """Which layers of the stack move, with the changes of their weights (l, ..., N, M) and biases (l, ..., N)."""
         norm, first, _ = self._moments
         amount = self.lr * pull(average, self.target, self.rule)
-        # A row of norm 0 has no direction: dividing by 1 instead leaves its gradient at the 0 it should be.
+        # A row of norm 0 has no direction: divided by 1 instead, its gradient stays 0.
         stretch, share = amount * first / torch.where(norm > 0, norm, 1.0), amount * norm
-        # A layer at rest costs no product; where the answer would have to come from a device, all of them are computed.
+        # A layer at rest costs no product, unless a device would have to be waited for to know.
         moves, start = amount.flatten(1).any(1).tolist() if amount.is_cpu else [True] * len(amount), 0
         for part in self.parts:
             rows = slice(start, start + len(part.weight))
-            if moving := [i for i, row in enumerate(moves[rows]) if row]:
+            if moving := [i for i, moved in enumerate(moves[rows]) if moved]:
                 yield [start + i for i in moving], *part.change(stretch[rows], share[rows], moving)
             start = rows.stop

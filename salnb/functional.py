@@ -56,8 +56,7 @@ FROM_OUTPUT[tanh_slope_of_output] = FROM_OUTPUT[ACTIVATIONS["tanh"].slope]  # of
 def steepness_and_bend(activation: Activation, pre_activation: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
     """|f'(U)|, and how to get sgn(f'(U)) f''(U) from what has been computed for it."""
     if activation.slope in FROM_OUTPUT:  # one tanh instead of two
-        slope_of, curvature_of = FROM_OUTPUT[activation.slope]
-        output = activation.function(pre_activation)
+        (slope_of, curvature_of), output = FROM_OUTPUT[activation.slope], activation.function(pre_activation)
         slope = slope_of(output)
         return slope, lambda: curvature_of(output, slope)
     slope = activation.slope(pre_activation)
@@ -144,7 +143,7 @@ def sensitivity_gradient(
     """
     _check_shapes(weight, pre_activation, inputs)
     steepness, bend_of = steepness_and_bend(activation_formulas(activation), pre_activation)
-    bend, norm = bend_of(), torch.linalg.vector_norm(weight, dim=-1)
+    norm, bend = torch.linalg.vector_norm(weight, dim=-1), bend_of()
     # A row of norm 0 has no direction: dividing by 1 instead leaves its gradient at the 0 it should be.
     direction = weight / torch.where(norm > 0, norm, 1.0).unsqueeze(-1)
     by_bend = (norm / inputs.shape[-2]).unsqueeze(-1) * (bend.mT @ inputs)

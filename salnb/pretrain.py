@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .denormals import flushed_denormals
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ def sal_pretrain(
             inputs = next(supply, None)
             if inputs is None:
                 raise ValueError(f"batches: ended after {done} of {steps} passes; pass a function or a re-iterable collection")
-            with torch.no_grad():
+            with flushed_denormals(), torch.no_grad():  # states of a deep net that still forgets are as small as that
                 model(inputs)
-            sal.step()
+                sal.step()
             logs.append(sal.log_sensitivity())
             shares.append(sal.share_below_target())
     finally:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from salnb import SAL
 from salnb.recompute import rnn_observations
 from tests.problems import random, unrolled_rnn
 
@@ -28,3 +29,26 @@ def test_recurrent_inputs_and_outputs(nonlinearity, bias, layers, kind, given_st
     for pair, (before, pre) in zip(found, expected, strict=True):
         for tensor, other in zip(pair, (before, function(pre)), strict=True):
             torch.testing.assert_close(tensor, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_a_model_may_change_the_output_of_its_rnn_in_place(nonlinearity, device):
+    """The slopes follow from the output, so SAL keeps a copy of it."""
+
+    class Model(nn.Module):
+        def __init__(self, inplace: bool) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.rnn, self.after = nn.RNN(3, 5, nonlinearity=nonlinearity), nn.LeakyReLU(inplace=inplace)
+
+        def forward(self, inputs):
+            return self.after(self.rnn(inputs)[0])
+
+    found = []
+    for inplace in (False, True):
+        model = Model(inplace).to(device)
+        sal = SAL(model, lr=0.1)
+        model(random(6, 4, 3, device=device).float()).sum().backward()
+        sal.step()
+        found.append([*sal.sensitivity.values(), *model.parameters()])
+    torch.testing.assert_close(*found, rtol=0, atol=0)
