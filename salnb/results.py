@@ -19,6 +19,7 @@ from . import __version__
 from .claims import confidence_interval, write_atomically
 from .experiments import follow_exponent, predicted_offset
 from .progress import progress_bar
+from .spectra import SPECTRA, random_spectrum
 from .transmission import layer_growth
 
 FOLDER = Path(__file__).parent.parent / "book" / "results"
@@ -37,7 +38,7 @@ def label(n_hidden: int | tuple[int, ...], connectivity: float) -> str:
 
 
 def jobs() -> Iterator[tuple[str, str, dict]]:
-    """All runs: (file, name in it, arguments of ``follow_exponent``). Every run has seeds of its own."""
+    """All runs: (file, name in it, arguments of what makes it). Every run has seeds of its own."""
     common = dict(replicas=10, n_passes=720, n_looks=13, look_steps=800, warmup=300)
     for i, (n, connectivity) in enumerate(FLAT + RINGS):
         yield "exponent_architectures", label(n, connectivity), dict(common, n_hidden=n, connectivity=connectivity, seed=100 + i)
@@ -50,6 +51,7 @@ def jobs() -> Iterator[tuple[str, str, dict]]:
     for i, target in enumerate(TARGETS):
         yield "exponent_targets", f"{target:g}", dict(
             common, target=target, n_passes=round((target + 0.4) / 2e-3), n_looks=5, seed=300 + i)  # fmt: skip
+    yield from (("spectra", name, settings) for name, settings in SPECTRA.items())
 
 
 def provenance() -> dict:
@@ -84,11 +86,10 @@ def run_all(progress: bool = True) -> None:
     """Runs what is missing or was made with other settings, then the claims' stored figures."""
     for file, name, arguments in progress_bar(list(jobs()), enabled=progress, label="results"):
         stored = read(file)
-        known = stored.get(name, {}).get("settings", {})
-        if all(known.get(key) == value for key, value in as_stored(arguments).items()):
+        if as_stored(arguments).items() <= stored.get(name, {}).get("settings", {}).items():
             continue
-        run = follow_exponent(**arguments)
-        write(file, {**stored, name: {**run.as_json(), "provenance": provenance()}})
+        run = random_spectrum(**arguments) if file == "spectra" else follow_exponent(**arguments).as_json()
+        write(file, {**stored, name: {**run, "provenance": provenance()}})
     for n, connectivity in progress_bar(FLAT + RINGS, enabled=progress, label="predictions"):
         stored, name = read("exponent_offsets"), label(n, connectivity)
         if name not in stored:
@@ -111,8 +112,8 @@ def predict(n: int | tuple[int, ...], connectivity: float, samples: int = 100) -
     """The finite-size offset of fresh random matrices: its mean and where 90 % of them lie."""
     began, drawn = time.perf_counter(), predicted_offset(n, connectivity=connectivity, samples=samples).numpy()
     low, high = np.quantile(drawn, (0.05, 0.95))
-    seconds = round(time.perf_counter() - began, 1)
-    return {"mean": float(drawn.mean()), "low": low, "high": high, "samples": samples, "seconds": seconds}
+    made = {"samples": samples, "seconds": round(time.perf_counter() - began, 1)}
+    return {"mean": float(drawn.mean()), "low": low, "high": high, **made}
 
 
 def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
