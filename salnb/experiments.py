@@ -1,135 +1,118 @@
 """The paper-scale runs behind the experiment chapters: what is trained, what is measured, over which seeds."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from .lyapunov import lyapunov_spectrum
-from .networks import TanhRNN, rnn_step
-from .progress import progress_bar
-from .sal import SAL
+from .contestants import check_sal, deep_net, recurrent_net
+from .following import FollowedExponent, follow_exponent, log_rms_row_norm, log_spectral_radius, predicted_offset
+from .layers import check_sizes
+from .policy import DEEP, DEEP_RATES, LAG, LAG_RATES, as_policy, rate
+from .problem import Task, as_problem
+from .training_run import TrainingRun, run_problem
 
-
-@dataclass(frozen=True)
-class FollowedExponent:
-    """A recurrent network under SAL, looked at C times; R independent networks. All logs in nats per time step.
-
-    Attributes:
-        passes: (C,), SAL passes made before each look.
-        log_sensitivity: (C, R), of the measured window, summed over the layers of a ring.
-        exponent: (C, R), the maximum Lyapunov exponent of the same window; stderr: (C, R).
-        log_radius: (C, R), log of the spectral radius of the (product of the) weight matrices.
-        log_row_norm: (C, R), log of the RMS row norm of the weights, summed over the layers.
-        activity: (C, R), root mean square of the states.
-        seconds: wall time; device: where it ran; settings: the arguments.
-    """
-
-    passes: list[int]
-    log_sensitivity: Tensor
-    exponent: Tensor
-    stderr: Tensor
-    log_radius: Tensor
-    log_row_norm: Tensor
-    activity: Tensor
-    seconds: float
-    device: str
-    settings: dict
-
-    def as_json(self) -> dict:
-        """Plain lists, rounded to what is meaningful, for ``book/results``."""
-        rounded = lambda t: [[round(v, 5) for v in row] for row in t.tolist()]  # noqa: E731
-        return {name: rounded(v) if isinstance(v, Tensor) else v for name, v in asdict(self).items()}
+__all__ = [
+    "FollowedExponent",
+    "TrainingRun",
+    "follow_exponent",
+    "log_rms_row_norm",
+    "log_spectral_radius",
+    "predicted_offset",
+    "train_deep",
+    "train_lag",
+]
 
 
-def log_spectral_radius(weights: Sequence[Tensor]) -> Tensor:
-    """Log spectral radius (...) of the product of a ring's weight matrices, in the order in which they act."""
-    product = weights[0]
-    for weight in weights[1:]:
-        product = weight @ product
-    return torch.linalg.eigvals(product).abs().amax(-1).log()
-
-
-def log_rms_row_norm(weights: Sequence[Tensor]) -> Tensor:
-    """Log RMS row norm (...) summed over layers: the log-sensitivity that the net has while its neurons are not saturated."""
-    return sum(0.5 * weight.square().sum(-1).mean(-1).log() for weight in weights)
-
-
-def follow_exponent(
-    *, n_hidden: int | tuple[int, ...] = 100, gain: float = 0.1, connectivity: float = 1.0, replicas: int = 10,
-    lr: float = 2e-3, decay: float = 0.9, rule: str = "one_sided", target: float = 1.0, average: str = "mean",
-    n_passes: int = 600, pass_steps: int = 5, n_looks: int = 13, look_steps: int = 500, warmup: int = 200,
-    noise: float = 0.01, seed: int = 0, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32,
-    progress: bool = False,
-) -> FollowedExponent:  # fmt: skip
-    """Lets SAL raise the sensitivity of small random RNNs and follows log-sensitivity and exponent side by side.
+def train_deep(
+    task: Task, *, depth: int = 300, width: int = 64, gain: float = 0.5, bias: float = 0.5, init: str = "gaussian",
+    architecture: str = "plain", sal: bool | Mapping[str, object] = True, optimizer: str = "adam", lr: float | None = None,
+    clip: float = 1.0, batch: int = 32, replicas: int = 16, steps: int = 300, generator: torch.Generator | None = None,
+    device=None, progress: bool = False, path: str | Path | None = None, save_every: float = 60.0,
+) -> TrainingRun:  # fmt: skip
+    r"""Trains deep tanh networks, by default with SAL before learning, and measures what became of them.
 
     Args:
-        n_hidden: N, or sizes of a ring of layers. gain: expected row norm at the start. connectivity: share of connections.
-        replicas: R, independent networks, each with its own weights, start and noise.
-        lr, decay, rule, target, average: SAL's settings.
-        n_passes: SAL steps in all, each after ``pass_steps`` time steps.
-        n_looks: number of measurements, spread over the run; each is over ``look_steps`` time steps with frozen weights,
-            after ``warmup`` steps that align the tangent.
-        noise: standard deviation of a common white-noise input's contribution to each pre-activation; it keeps a
-            network below the edge from falling exactly silent.
-        seed: of weights, starts and noise. device, dtype: as in torch. progress: show a progress bar.
+        task: "parity", "two_moons", "disc_and_ring", "digits", or a callable ``(n, generator) -> (inputs, targets)`` with
+            inputs (n, n_in) and classes 0, 1, ... as targets (n,).
+        depth, width: hidden layers and neurons in each. gain: expected length of the weight vectors of layers 2 ... depth at the
+            start; the first layer and the readout always start with 1, so that only the depth is varied.
+        bias: standard deviation of the first layer's biases at the start. Without any a tanh network is an odd function, which
+            cannot tell a disc from the ring around it; the other biases start at 0.
+        init: "gaussian", "orthogonal" or "xavier" (uniform). architecture: "plain", "layer_norm" or "residual".
+        sal: True (the recipe), False, or a mapping of settings that differ from the recipe, see ``salnb.policy.Policy``.
+        optimizer: "adam" or "sgd" (momentum 0.9). lr: its rate, by default the recipe's; constant over the first half of
+            ``steps``, then falling to 0. clip: longest gradient of a replica. batch: samples per step and replica.
+        replicas: R. generator: of weights and data, which are then the same on every device. device: where to compute.
+        path: file to store the run in while it goes, every ``save_every`` seconds; an interrupted run continues from there.
 
     Returns:
-        ``FollowedExponent``.
+        ``TrainingRun``.
+
+    Raises:
+        ValueError: an argument out of range, a task of another form, a ``path`` that holds another run.
+
+    Source: Shibata et al., Neural Networks 143 (2021) report a trained 300-layer network; the recipe is this project's.
 
     Example:
-        >>> run = follow_exponent(n_hidden=20, replicas=2, n_passes=4, n_looks=2, look_steps=50, warmup=20)
-        >>> run.exponent.shape
-        torch.Size([2, 2])
+        >>> run = train_deep("parity", depth=5, width=16, replicas=2, steps=4, sal={"passes": 3})
+        >>> run.accuracy.shape, run.gradient_profile.shape
+        (torch.Size([2]), torch.Size([2, 5]))
     """
-    settings = {k: v for k, v in locals().items() if k not in ("device", "dtype", "progress")}
-    began, generator = time.perf_counter(), torch.Generator().manual_seed(seed)
-    rnn = TanhRNN(1, n_hidden, 0, gain=gain, replicas=(replicas,), connectivity=connectivity,
-                  generator=generator, device=device, dtype=dtype)  # fmt: skip
-    sal = SAL(rnn, lr=lr, decay=decay, rule=rule, target=target, average=average)
-    step, n_state = rnn_step(rnn), rnn.n_hidden[-1]
+    problem = as_problem(task)
+    check_sizes(depth=depth, width=width, replicas=replicas, steps=steps, batch=batch)
+    check_sal(sal, architecture=architecture)
 
-    def draw(*shape: int, scale: float = 1.0) -> Tensor:
-        return (scale * torch.randn(shape, generator=generator, dtype=dtype)).to(device)
+    def build(weights: torch.Generator):
+        return deep_net(problem.n_in, width, problem.n_out, depth, gain=gain, bias=bias, init=init, architecture=architecture,
+                        replicas=replicas, generator=weights, device=device)  # fmt: skip
 
-    state = draw(replicas, 1, n_state, scale=0.5)
-    looks = sorted({round(i * n_passes / max(n_looks - 1, 1)) for i in range(n_looks)})
-    rows = []
-
-    def look(state: Tensor) -> Tensor:
-        drive = draw(warmup + look_steps, replicas, 1, 1, scale=noise / gain)
-        spectrum = lyapunov_spectrum(step, state[:, 0], n_steps=look_steps, n_warmup=warmup, k=1, history=False,
-                                     inputs=drive[:, :, 0])  # fmt: skip
-        warm = rnn(drive[:warmup], state)[1][-1] if warmup else state
-        states = rnn(drive[warmup:], warm)[1]  # one pass over exactly the window of the exponent; no SAL step follows it
-        weights = [layer.weight.detach() for layer in rnn.recurrent]
-        rows.append((sal.log_sensitivity().sum(0), spectrum.exponents[:, 0], spectrum.stderr[:, 0], log_spectral_radius(weights),
-                     log_rms_row_norm(weights), states.square().mean((0, 2, 3)).sqrt()))  # fmt: skip
-        return states[-1]
-
-    with torch.no_grad():
-        for done in progress_bar(range(n_passes + 1), enabled=progress, label="SAL", total=n_passes + 1):
-            if done in looks:
-                state = look(state)
-            if done < n_passes:
-                state = rnn(draw(pass_steps, replicas, 1, 1, scale=noise / gain), state)[1][-1]
-                sal.step()
-    sal.detach()
-    measured = [torch.stack([torch.as_tensor(v).double().cpu() for v in column]) for column in zip(*rows, strict=True)]
-    seconds = round(time.perf_counter() - began, 2)
-    return FollowedExponent(looks, *measured, seconds=seconds, device=str(device), settings=settings)
+    named = dict(depth=depth, width=width, gain=gain, bias=bias, init=init, architecture=architecture)
+    return run_problem(
+        problem, build, named, policy=as_policy(sal, DEEP), optimizer=optimizer, lr=rate(lr, optimizer, DEEP_RATES), clip=clip,
+        batch=batch, replicas=replicas, steps=steps, n_test=256, generator=generator, device=device, progress=progress, path=path,
+        save_every=save_every)  # fmt: skip
 
 
-def predicted_offset(n: int | tuple[int, ...], *, connectivity: float = 1.0, samples: int = 200, seed: int = 1) -> Tensor:
-    """Log spectral radius minus log RMS row norm of fresh random networks (samples,): what finite size adds to the exponent.
+def train_lag(
+    *, lag: int = 300, n_hidden: int = 64, task: Task = "xor", gain: float = 0.5, bias: float = 0.0, init: str = "gaussian",
+    cell: str = "tanh", sal: bool | Mapping[str, object] = True, optimizer: str = "adam", lr: float | None = None,
+    clip: float = 1.0, batch: int = 16, replicas: int = 16, steps: int = 3000, generator: torch.Generator | None = None,
+    device=None, progress: bool = False, path: str | Path | None = None, save_every: float = 60.0,
+) -> TrainingRun:  # fmt: skip
+    r"""Trains recurrent networks on a task with a lag, by default with SAL before learning, and measures what became of them.
 
-    The matrices have nothing to do with any trained network; only their size and connectivity are the same.
+    Args:
+        lag: time steps between the first input and the last. n_hidden: N. task: "xor", "lagged_parity", "temporal_order", or a
+            callable ``(n, generator) -> (inputs (T, n, n_in), targets (n,))``; the answer is read at the last time step.
+        gain: expected length of the recurrent weight vectors at the start, about the spectral radius; input weights and readout
+            start with 1. init: "gaussian" or "orthogonal". bias: standard deviation of the biases at the start.
+        cell: "tanh", or without SAL "relu" (starts as an identity), "gru", "lstm" (biases spread over the lag).
+        others: as in ``train_deep``.
+
+    Returns:
+        ``TrainingRun``.
+
+    Raises:
+        ValueError: as in ``train_deep``; also SAL with a cell that it is not defined for.
+
+    Source: Shibata et al., Neural Networks 143 (2021) report a lag of 300 steps; task and recipe are this project's.
+
+    Example:
+        >>> run = train_lag(lag=8, n_hidden=16, replicas=2, steps=4, sal={"passes": 3})
+        >>> run.held.shape, run.gradient_profile.shape
+        (torch.Size([2]), torch.Size([2, 9]))
     """
-    sizes, generator = (n,) if isinstance(n, int) else n, torch.Generator().manual_seed(seed)
-    rnn = TanhRNN(0, sizes, 0, gain=1.0, replicas=(samples,), connectivity=connectivity, generator=generator, dtype=torch.float64)
-    rows = [layer.weight.detach() for layer in rnn.recurrent]
-    rows = [w / torch.linalg.vector_norm(w, dim=-1, keepdim=True) for w in rows]
-    return log_spectral_radius(rows) - log_rms_row_norm(rows)
+    check_sizes(lag=lag, n_hidden=n_hidden, replicas=replicas, steps=steps, batch=batch)
+    problem = as_problem(task, lag=lag)
+    check_sal(sal, cell=cell)
+
+    def build(weights: torch.Generator):
+        return recurrent_net(cell, problem.n_in, n_hidden, problem.n_out, gain=gain, bias=bias, init=init, lag=lag,
+                             replicas=replicas, generator=weights, device=device)  # fmt: skip
+
+    named = dict(lag=lag, n_hidden=n_hidden, gain=gain, bias=bias, init=init, cell=cell)
+    return run_problem(
+        problem, build, named, policy=as_policy(sal, LAG), optimizer=optimizer, lr=rate(lr, optimizer, LAG_RATES), clip=clip,
+        batch=batch, replicas=replicas, steps=steps, n_test=100, generator=generator, device=device, progress=progress, path=path,
+        save_every=save_every)  # fmt: skip

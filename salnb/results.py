@@ -5,22 +5,27 @@ Running it again continues where it was interrupted: a run whose settings are st
 
 import argparse
 import json
-import math
+import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 
 from . import __version__
-from .claims import confidence_interval, write_atomically
+from .claims import write_atomically
 from .experiments import follow_exponent, predicted_offset
+from .matrix import Job, train_one, training_jobs
 from .progress import progress_bar
 from .spectra import SPECTRA, random_spectrum
+from .sweeps import name_of
 from .transmission import layer_growth
+from .verdicts import claim_figures as figures_of
+from .verdicts import mismatch as mismatch  # chapters know it by this place
 
 FOLDER = Path(__file__).parent.parent / "book" / "results"
 FLAT = [(n, connectivity) for n in (50, 100, 200, 400) for connectivity in (1.0, 0.3, 0.1)]
@@ -116,35 +121,31 @@ def predict(n: int | tuple[int, ...], connectivity: float, samples: int = 100) -
     return {"mean": float(drawn.mean()), "low": low, "high": high, **made}
 
 
-def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
-    """Exponent minus (log-sensitivity + predicted offset), a mean per network over its looks below ``edge``."""
-    exponent, log_sensitivity = np.array(run["exponent"]), np.array(run["log_sensitivity"])
-    below = exponent < edge
-    return ((exponent - log_sensitivity - offset) * below).sum(0) / below.sum(0)
-
-
 def claim_figures() -> dict:
     """The measured side of the ledger, from the stored runs alone."""
-    runs, offsets, layers = read("exponent_architectures"), read("exponent_offsets"), read("transmission").values()
-    gaps = {name: mismatch(run, offsets[name]["mean"]) for name, run in runs.items()}
-    flat = [name for name in runs if "+" not in name]
-    values = {
-        "lyapunov-match": (runs.values(), np.concatenate([gaps[name] for name in flat if name.endswith(", 1")])),
-        "architectures": (runs.values(), np.array([gap.mean() for gap in gaps.values()])),
-        "edge-of-chaos": (runs.values(), np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()])),
-        "moderate-transmission": (layers, np.concatenate([np.add(run["forward"], run["backward"]) / 2 for run in layers])),
-    }
-    rounded = lambda v: round(float(v), 6)  # noqa: E731
-    return {
-        name: {"mean": rounded(v.mean()), "interval": [rounded(b) for b in confidence_interval(v)], "seeds": len(v),
-               "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(sum(run["seconds"] for run in made)),
-               "device": next(iter(made))["provenance"]["machine"]}
-        for name, (made, v) in values.items()
-    }  # fmt: skip
+    return figures_of(read)
+
+
+def train_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:
+    """The training runs that are missing, several at a time, each stored as soon as it is done.
+
+    What a run that was interrupted had reached lies in ``.partial`` beside the results, where the next call takes it up.
+    """
+    missing = [job for job in training_jobs() if only(job)]
+    missing = [job for job in missing if read(job[0]).get(job[1], {}).get("arguments") != as_stored(job[2])]
+    partial, parallel = FOLDER / ".partial", Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    done = parallel(delayed(train_one)(job, partial) for job in missing)
+    for (file, name, arguments), run in progress_bar(done, enabled=progress, label="training", total=len(missing)):
+        write(file, {**read(file), name: {**run, "provenance": provenance()}})
+        (partial / f"{name_of(arguments)}.pt").unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="training runs at a time (default: one per core)")
+    given = parser.parse_args()
     torch.set_num_threads(1)  # networks of this size gain nothing from a second thread, and lose much on a busy machine
-    run_all(progress=not parser.parse_args().quiet)
+    run_all(progress=not given.quiet)
+    train_all(progress=not given.quiet, n_jobs=given.jobs)
+    write("claims", claim_figures())

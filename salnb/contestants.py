@@ -1,0 +1,94 @@
+"""The networks that SAL is measured against: layer norm, residual connections, Glorot's start; ReLU, GRU and LSTM in time."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .cells import CELLS, CellRNN, one_of
+from .networks import DeepNet, TanhRNN
+
+INITS = ("gaussian", "orthogonal", "xavier")
+ARCHITECTURES = ("plain", "layer_norm", "residual")
+
+
+def check_sal(sal: object, *, architecture: str = "plain", cell: str = "tanh") -> None:
+    """SAL acts on plain tanh layers here: elsewhere the sensitivity of a neuron is not |f'| times the length of its weights."""
+    one_of("architecture", architecture, ARCHITECTURES)
+    one_of("cell", cell, CELLS)
+    if sal is not False and (architecture, cell) != ("plain", "tanh"):
+        other = f"architecture={architecture!r}" if architecture != "plain" else f"cell={cell!r}"
+        raise ValueError(f"sal: got {sal!r} with {other}, where sensitivity is not defined; pass sal=False")
+
+
+def normalized(pre: Tensor) -> Tensor:
+    """Layer norm without its affine part: mean 0 and variance 1 over the units."""
+    return torch.nn.functional.layer_norm(pre, pre.shape[-1:])
+
+
+class DeepContestant(DeepNet):
+    r"""A ``DeepNet`` whose layers carry layer norm, h ← tanh(LN(W h + θ)), or a shortcut, h ← h + tanh(W h + θ)/√L."""
+
+    def __init__(self, *sizes: int, architecture: str, **settings) -> None:
+        super().__init__(*sizes, **settings)
+        self.architecture = architecture
+
+    def layer_output(self, i: int, state: Tensor) -> Tensor:
+        """What hidden layer i makes of the layer before it."""
+        pre = self.hidden[i](state)
+        if self.architecture == "layer_norm":
+            return self.function(normalized(pre))
+        change = self.function(pre)
+        return state + change / math.sqrt(len(self.hidden)) if i else change
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        state = inputs
+        for i in range(len(self.hidden)):
+            state = self.layer_output(i, state)
+        return self.readout(state)
+
+
+def deep_net(
+    n_in: int, width: int, n_out: int, depth: int, *, gain: float, init: str, architecture: str, replicas: int,
+    generator: torch.Generator, bias: float = 0.0, device=None,
+) -> DeepNet:  # fmt: skip
+    """A deep network whose inner layers start with ``gain``, its first layer and readout always with 1.
+
+    The first layer's biases are normal with standard deviation ``bias``: without any, a tanh network is an odd function.
+    """
+    one_of("init", init, INITS)
+    one_of("architecture", architecture, ARCHITECTURES)
+    kind = "orthogonal" if init == "orthogonal" else "gaussian"
+    settings = dict(gain=1.0, replicas=(replicas,), init=kind, generator=generator, device=device)
+    plain = architecture == "plain"
+    net = DeepNet(n_in, width, n_out, depth, **settings) if plain else DeepContestant(
+        n_in, width, n_out, depth, architecture=architecture, **settings)  # fmt: skip
+    with torch.no_grad():
+        for layer in net.hidden[1:]:
+            if init == "xavier":  # uniform with Glorot's variance 2 / (fan-in + fan-out)
+                drawn = torch.rand(layer.weight.shape, generator=generator).to(layer.weight)
+                layer.weight.copy_((2 * drawn - 1) * math.sqrt(3 / width))
+            layer.weight.mul_(gain)
+        draw_biases_(net.hidden[0].bias, bias, generator)
+    return net
+
+
+def draw_biases_(biases: Tensor, size: float, generator: torch.Generator) -> None:
+    if size:
+        biases.copy_(size * torch.randn(biases.shape, generator=generator))
+
+
+def recurrent_net(
+    cell: str, n_in: int, n_hidden: int, n_out: int, *, gain: float, init: str, lag: int, replicas: int,
+    generator: torch.Generator, bias: float = 0.0, device=None,
+) -> TanhRNN | CellRNN:  # fmt: skip
+    """A recurrent network; a tanh one starts with recurrent ``gain``, its input weights and readout always with 1."""
+    one_of("cell", cell, CELLS)
+    one_of("init", init, INITS[:2])
+    if cell != "tanh":
+        return CellRNN(cell, n_in, n_hidden, n_out, scale=lag, replicas=replicas, generator=generator, device=device)
+    rnn = TanhRNN(n_in, n_hidden, n_out, gain=1.0, replicas=(replicas,), init=init, generator=generator, device=device)
+    with torch.no_grad():
+        rnn.recurrent[0].weight.mul_(gain)
+        draw_biases_(rnn.recurrent[0].bias, bias, generator)
+    return rnn

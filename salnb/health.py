@@ -1,0 +1,96 @@
+"""How a network of an experiment fares: its log-sensitivity, the exponent of its own inputs, its gradient on the way back."""
+
+import torch
+from torch import Tensor, nn
+
+from .activations import activation_formulas
+from .cells import CellRNN
+from .contestants import DeepContestant
+from .lyapunov import lyapunov_spectrum
+from .networks import DeepNet, TanhRNN, rnn_step
+from .profile import gradient_profile
+from .training import losses
+
+
+def log_sensitivity_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Log RMS sensitivity (R,) over samples, neurons and time or depth (first layer left out); nan for cells and layer norm."""
+    if isinstance(model, TanhRNN):
+        layer = model.recurrent[0]
+        return _log_rms((1 - model(inputs)[1].square()) * _row_norms(layer.weight))
+    if type(model) is not DeepNet:
+        return inputs.new_full((model.replicas[0],), float("nan"))
+    slope, state, logs = activation_formulas(model.hidden[0].activation).slope, inputs, []
+    for i, layer in enumerate(model.hidden):
+        pre = layer(state)
+        state = model.function(pre)
+        if i:
+            logs.append(_log_rms((slope(pre) * _row_norms(layer.weight)).unsqueeze(0)))
+    return torch.stack(logs).mean(0) if logs else inputs.new_full((model.replicas[0],), float("nan"))
+
+
+def _row_norms(weight: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(weight, dim=-1).unsqueeze(-2)
+
+
+def _log_rms(sensitivity: Tensor) -> Tensor:
+    return 0.5 * sensitivity.square().mean((0, -2, -1)).log()
+
+
+def exponent_of(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """Growth of a small disturbance (R,), in nats per time step over the sequence or per layer from the first to the last."""
+    if isinstance(model, DeepNet):
+        return _growth_through_layers(model, inputs, generator)
+    if isinstance(model, TanhRNN):
+        step, state = rnn_step(model), inputs.new_zeros((*inputs.shape[1:-1], model.n_hidden[-1]))
+    else:
+        step, state = _cell_step(model), model.first_state(inputs)
+    spectrum = lyapunov_spectrum(step, state, n_steps=len(inputs), n_warmup=0, k=1, inputs=inputs, history=False)
+    return spectrum.exponents[..., 0].mean(-1)
+
+
+def _cell_step(model: CellRNN):
+    return lambda state, drive: model.step(state, model.input(drive))
+
+
+def _growth_through_layers(model: DeepNet, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    states = layers_of(model, inputs)
+    tangent = torch.randn(states[0].shape, generator=generator, dtype=states[0].dtype).to(states[0])
+    total = 0.0
+    for i in range(1, len(states)):
+        tangent = tangent / torch.linalg.vector_norm(tangent, dim=-1, keepdim=True)
+        _, tangent = torch.func.jvp(lambda state, i=i: layer_output(model, i, state), (states[i - 1],), (tangent,))
+        total = total + torch.linalg.vector_norm(tangent, dim=-1).log()
+    return (total / max(len(states) - 1, 1)).mean(-1)
+
+
+def layer_output(model: DeepNet, i: int, state: Tensor) -> Tensor:
+    return model.layer_output(i, state) if isinstance(model, DeepContestant) else model.function(model.hidden[i](state))
+
+
+def layers_of(model: DeepNet, inputs: Tensor) -> list[Tensor]:
+    """The outputs of all hidden layers."""
+    states = [inputs]
+    for i in range(len(model.hidden)):
+        states.append(layer_output(model, i, states[-1]))
+    return states[1:]
+
+
+def profile_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Length of the loss gradient (R, L) at every hidden layer, or (R, T) at every time step."""
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        return losses(outputs[-1] if outputs.ndim == 4 else outputs, wanted).sum()
+
+    if type(model) is DeepNet or isinstance(model, TanhRNN):
+        return gradient_profile(model, inputs, targets, loss)
+    with torch.enable_grad():
+        if isinstance(model, DeepContestant):
+            hidden = layers_of(model, inputs)
+            outputs = model.readout(hidden[-1])
+        else:
+            step, state, hidden = _cell_step(model), model.first_state(inputs), []
+            for drive in inputs.unbind(0):
+                state = step(state, drive)
+                hidden.append(state)
+            outputs = model.readout(state[..., : model.n])
+        gradients = torch.autograd.grad(loss(outputs, targets), hidden)
+    return torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=-1) for g in gradients], -1)

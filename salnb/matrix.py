@@ -1,0 +1,99 @@
+"""What the experiment chapters train, against what, over which seeds: one line per run, the most telling first."""
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from zlib import crc32
+
+from .experiments import train_deep, train_lag
+from .sweeps import run_one
+
+Job = tuple[str, str, dict]
+FUNCTIONS = {"depth": train_deep, "lag": train_lag}
+NONE = dict(sal=False)
+GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+
+
+def depth_jobs() -> Iterator[tuple[str, dict]]:
+    """Networks of 300 layers (and others), by name."""
+    starts = {f"gain {g:g}": dict(NONE, gain=g) for g in (1.0, 1.1, 0.9, 1.2)}
+    others = {"orthogonal": dict(NONE, gain=1.0, init="orthogonal"), "xavier": dict(NONE, gain=1.0, init="xavier"),
+              "layer norm": dict(NONE, gain=1.0, architecture="layer_norm"),
+              "residual": dict(NONE, gain=1.0, architecture="residual")}  # fmt: skip
+    tasks = ("disc_and_ring", "parity", "two_moons")
+    for task in tasks:
+        yield f"{task}, SAL", dict(task=task)
+    for name, settings in {**starts, **others}.items():
+        yield f"disc_and_ring, {name}", dict(task="disc_and_ring", **settings)
+    digits = dict(task="digits", steps=600)
+    yield "digits, SAL", digits
+    yield "digits, orthogonal", dict(digits, **others["orthogonal"])
+    yield "digits, orthogonal + SAL", dict(digits, init="orthogonal")
+    yield "digits, SAL before", dict(digits, sal=dict(when="before"))
+    for depth in (10, 30, 100):
+        yield f"disc_and_ring, SAL, depth {depth}", dict(task="disc_and_ring", depth=depth)
+        yield f"disc_and_ring, gain 1, depth {depth}", dict(task="disc_and_ring", depth=depth, **starts["gain 1"])
+    for gain in (0.1, 0.3, 1.0):
+        yield f"disc_and_ring, SAL from {gain:g}", dict(task="disc_and_ring", gain=gain)
+    for task in tasks[1:]:
+        for name, settings in {**starts, **others}.items():
+            yield f"{task}, {name}", dict(task=task, **settings)
+    for name in ("gain 1", "gain 1.1", "layer norm", "residual", "xavier"):
+        yield f"digits, {name}", dict(digits, **{**starts, **others}[name])
+    yield "disc_and_ring, orthogonal + SAL", dict(task="disc_and_ring", init="orthogonal")
+    yield "disc_and_ring, SAL before", dict(task="disc_and_ring", sal=dict(when="before"))
+    yield "disc_and_ring, SAL, SGD", dict(task="disc_and_ring", optimizer="sgd")
+    yield "disc_and_ring, gain 1, SGD", dict(task="disc_and_ring", optimizer="sgd", **starts["gain 1"])
+    yield "disc_and_ring, SAL, depth 1000", dict(task="disc_and_ring", depth=1000, replicas=8)
+    yield "disc_and_ring, gain 1, depth 1000", dict(task="disc_and_ring", depth=1000, replicas=8, **starts["gain 1"])
+
+
+def lag_jobs() -> Iterator[tuple[str, dict]]:
+    """Networks that carry something over 300 time steps (and others), by name."""
+    tuned = {f"gain {g:g}": dict(NONE, gain=g) for g in GAINS}
+    orthogonal = dict(NONE, gain=1.0, init="orthogonal")
+    cells = {cell: dict(NONE, cell=cell) for cell in ("relu", "gru", "lstm")}
+    yield "xor, SAL from 0.5", {}
+    for name in ("gain 1", "gain 0.9", "gain 1.1"):
+        yield f"xor, {name}", tuned[name]
+    yield "xor, SAL from 0.1", dict(gain=0.1)
+    yield "xor, orthogonal", orthogonal
+    for lag in (30, 100):
+        yield f"xor, SAL, lag {lag}", dict(lag=lag, replicas=8)
+        yield f"xor, gain 1, lag {lag}", dict(tuned["gain 1"], lag=lag, replicas=8)
+    order = dict(task="temporal_order", replicas=8)
+    yield "temporal_order, SAL", order
+    yield "temporal_order, gain 1", dict(order, **tuned["gain 1"])
+    yield "temporal_order, orthogonal", dict(order, **orthogonal)
+    yield "xor, SAL from 1", dict(gain=1.0)
+    for name in ("gain 0.8", "gain 1.2", "gain 1.3"):
+        yield f"xor, {name}", tuned[name]
+    yield "xor, SAL throughout", dict(sal=dict(when="throughout", learning_lr=1e-4))
+    yield "xor, SAL while struggling", dict(sal=dict(when="struggling"))
+    for gain in (0.3, 0.8):
+        yield f"xor, SAL from {gain:g}", dict(gain=gain)
+    for gain in (0.95, 1.05):
+        yield f"xor, gain {gain:g}", dict(NONE, gain=gain)
+    three = dict(task="lagged_parity", replicas=8)
+    yield "lagged_parity, SAL", three
+    yield "lagged_parity, gain 1", dict(three, **tuned["gain 1"])
+    yield "lagged_parity, orthogonal", dict(three, **orthogonal)
+    for name, settings in cells.items():
+        yield f"xor, {name}", settings
+    sgd = {"SAL": {}, **tuned, "orthogonal": orthogonal, "SAL throughout": dict(sal=dict(when="throughout", learning_lr=1e-4))}
+    for name, settings in sgd.items():
+        yield f"xor, {name}, SGD", dict(settings, optimizer="sgd")
+
+
+def training_jobs() -> list[Job]:
+    """All runs: (file, name in it, arguments). Every run has a seed of its own, which depends on its name alone."""
+    both = [("depth", *job) for job in depth_jobs()], [("lag", *job) for job in lag_jobs()]
+    return [(file, name, dict(arguments, seed=crc32(f"{file}: {name}".encode()) % 1_000_000))
+            for pair in zip_longest(*both) for file, name, arguments in filter(None, pair)]  # fmt: skip
+
+
+def train_one(job: Job, folder: Path) -> tuple[Job, dict]:
+    """One run as it is stored; while it goes, its state is in ``folder``, so that nothing is lost."""
+    file, name, arguments = job
+    record = run_one(FUNCTIONS[file], arguments, folder).as_json()
+    return job, {**record, "arguments": arguments}

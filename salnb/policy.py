@@ -1,0 +1,75 @@
+"""The recipe of the experiments: when and how SAL acts beside learning, and at what rates."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from .adjustment import check_settings
+
+WHEN = ("before", "struggling", "throughout")
+OPTIMIZERS = ("adam", "sgd")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When and how SAL acts beside learning.
+
+    Attributes:
+        lr, target, decay, rule, average: as of ``SAL``, for the passes before learning.
+        passes: at most so many label-free passes before learning; they end as soon as fewer than ``rest`` of the neurons have
+            been below target for ten passes in a row. batch: samples in each.
+        when: "before" learning only; "struggling": also after every learning step, in those replicas whose running loss is
+            above ``loss_share`` of the loss of guessing; "throughout": after every step in all.
+        learning_lr: SAL's rate while the network learns.
+    """
+
+    lr: float = 2e-3
+    target: float = 1.0
+    decay: float = 0.9
+    rule: str = "one_sided"
+    average: str = "mean"
+    passes: int = 2000
+    rest: float = 0.05
+    batch: int = 8
+    when: str = "before"
+    loss_share: float = 0.5
+    learning_lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_settings(self.lr, self.target, self.decay, self.rule, self.average)
+        for name, value, fits, wanted in (
+            ("passes", self.passes, isinstance(self.passes, int) and self.passes >= 0, "an integer >= 0"),
+            ("batch", self.batch, isinstance(self.batch, int) and self.batch >= 1, "an integer >= 1"),
+            ("when", self.when, self.when in WHEN, f"one of {', '.join(WHEN)}"),
+            ("rest", self.rest, 0 <= self.rest <= 1, "a share in [0, 1]"),
+            ("loss_share", self.loss_share, self.loss_share >= 0, "a share >= 0"),
+            ("learning_lr", self.learning_lr, self.learning_lr >= 0, "a rate >= 0"),
+        ):
+            if not fits:
+                raise ValueError(f"sal: {name} is {value!r}, expected {wanted}")
+
+
+# What the search of recipes found, see ``book/results/recipes.json`` and the experiment chapters.
+DEEP = Policy(lr=4e-3, average="rms", passes=1000, batch=32, when="struggling", learning_lr=3e-4)
+LAG = Policy(lr=2e-3, passes=2000, batch=8)
+DEEP_RATES, LAG_RATES = {"adam": 3e-5, "sgd": 3e-3}, {"adam": 3e-4, "sgd": 1e-2}
+
+
+def as_policy(sal: bool | Mapping[str, object], default: Policy) -> Policy | None:
+    """True: the recipe; a mapping: the recipe with these settings changed; False: no SAL."""
+    if isinstance(sal, bool):
+        return default if sal else None
+    if not isinstance(sal, Mapping):
+        raise ValueError(f"sal: got {type(sal).__name__}, expected True, False or a mapping of settings")
+    known = [field.name for field in fields(Policy)]
+    if unknown := sorted(set(sal) - set(known)):
+        raise ValueError(f"sal: got unknown settings {', '.join(map(str, unknown))}, expected some of {', '.join(known)}")
+    return Policy(**{**asdict(default), **sal})
+
+
+def rate(lr: float | None, optimizer: str, recipe: Mapping[str, float]) -> float:
+    """The learning rate: the recipe's where none is given."""
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer: got {optimizer!r}, expected one of {', '.join(OPTIMIZERS)}")
+    if lr is not None and not lr > 0:
+        raise ValueError(f"lr: got {lr!r}, expected a rate > 0")
+    return recipe[optimizer] if lr is None else lr

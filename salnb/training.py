@@ -1,0 +1,103 @@
+"""Many replicas trained side by side, each as if it were alone: gradients, clipping, optimizers, and when SAL acts."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .bptt import backprop_through_time
+from .denormals import flushed_denormals
+from .networks import TanhRNN
+from .policy import Policy
+from .sal import SAL
+
+
+def losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy (R,) of every replica, the mean over its samples; logits (R, B, C), targets (R, B)."""
+    each = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return each.view(targets.shape).mean(-1)
+
+
+def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """What the readout says at the end: (R, B, C)."""
+    outputs = model(inputs)
+    return outputs[0][-1] if isinstance(outputs, tuple) else outputs
+
+
+def set_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Gradients of the summed losses into ``.grad``, by hand for a ``TanhRNN``; returns the losses (R,)."""
+    if isinstance(model, TanhRNN):
+        seen: list[Tensor] = []
+
+        def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+            seen.append(losses(outputs[-1], wanted))
+            return seen[-1].sum()
+
+        _, gradients = backprop_through_time(model, inputs, targets, loss)
+        for name, parameter in model.named_parameters():
+            parameter.grad = gradients[name]
+        return seen[-1].detach()
+    model.zero_grad(set_to_none=True)
+    value = losses(logits_of(model, inputs), targets)
+    value.sum().backward()
+    return value.detach()
+
+
+def clip_by_replica_(parameters: list[nn.Parameter], limit: float) -> Tensor:
+    """Shortens each replica's whole gradient to ``limit``; one that is not finite becomes 0. Returns the lengths (R,) before."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    length = sum(g.flatten(1).square().sum(1) for g in gradients).sqrt()
+    sound = torch.isfinite(length)
+    factor = torch.where(sound, limit / length.clamp_min(limit), 0.0)
+    for g in gradients:
+        if not sound.all():
+            g.nan_to_num_(0.0, 0.0, 0.0)
+        g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
+    return length
+
+
+def make_optimizer(name: str, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    """Adam, or stochastic gradient descent with momentum 0.9; elementwise, so the replicas do not see each other."""
+    return torch.optim.Adam(parameters, lr=lr, fused=True) if name == "adam" else torch.optim.SGD(
+        parameters, lr=lr, momentum=0.9, fused=True)  # fmt: skip
+
+
+def rate_factor(step: int, steps: int) -> float:
+    """The learning rate's course: constant over the first half, then down to 0 in a straight line."""
+    return min(1.0, 2 * (1 - step / steps))
+
+
+def adjust(sal: SAL, model: nn.Module, acting: Tensor) -> None:
+    """One SAL step in the ``acting`` replicas (R,), from the pass that is waiting; the others keep their weights."""
+    if acting.all():
+        sal.step()
+        return
+    moved = [p for group in sal.param_groups for p in group["params"]]
+    before = [p.detach().clone() for p in moved]
+    sal.step()
+    with torch.no_grad():
+        for p, old in zip(moved, before, strict=True):
+            p.copy_(torch.where(acting.view(-1, *[1] * (p.ndim - 1)), p, old))
+
+
+def learn(model, optimizer, inputs, targets, *, clip: float, sal: SAL | None, policy: Policy | None, running: Tensor,
+          guessing: float) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """One learning step of every replica, SAL after it where it is due; returns losses (R,) and who was adjusted (R,)."""
+    with flushed_denormals():
+        value = set_gradients(model, inputs, targets)
+        clip_by_replica_(list(model.parameters()), clip)
+        optimizer.step()
+        acting = torch.zeros_like(value, dtype=torch.bool)
+        if sal is not None and policy.when != "before":
+            acting = running > policy.loss_share * guessing if policy.when == "struggling" else ~acting
+            if acting.any():
+                if isinstance(model, TanhRNN):  # its gradient needs no call of the model; SAL's pass does
+                    with torch.no_grad():
+                        model(inputs)
+                adjust(sal, model, acting)
+    return value, acting
+
+
+def guess_loss(n_out: int) -> float:
+    """Cross-entropy of a uniform guess, in nats."""
+    return math.log(n_out)
