@@ -25,6 +25,10 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
         yield f"{task}, SAL", dict(task=task)
     for name, settings in {**starts, **others}.items():
         yield f"disc_and_ring, {name}", dict(task="disc_and_ring", **settings)
+    for task in tasks:
+        yield f"{task}, gain 0.5", dict(NONE, task=task, gain=0.5)
+    for lr in (1e-4, 1e-5):  # is it the rate that the starts without SAL lack?
+        yield f"disc_and_ring, gain 1, rate {lr:g}", dict(task="disc_and_ring", lr=lr, **starts["gain 1"])
     digits = dict(task="digits", steps=600)
     yield "digits, SAL", digits
     yield "digits, orthogonal", dict(digits, **others["orthogonal"])
@@ -58,6 +62,7 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
         yield f"xor, {name}", tuned[name]
     yield "xor, SAL from 0.1", dict(gain=0.1)
     yield "xor, orthogonal", orthogonal
+    yield "xor, gain 0.5", dict(NONE, gain=0.5)
     for lag in (30, 100):
         yield f"xor, SAL, lag {lag}", dict(lag=lag, replicas=8)
         yield f"xor, gain 1, lag {lag}", dict(tuned["gain 1"], lag=lag, replicas=8)

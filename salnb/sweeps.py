@@ -65,10 +65,12 @@ def sweep(
         >>> [run.settings["gain"] for run in runs]
         [0.5, 0.9]
     """
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
     cells, folder = list(cells), None if folder is None else Path(folder)
     for cell in cells:
         if not isinstance(cell, Mapping):
             raise ValueError(f"cells: got a {type(cell).__name__}, expected mappings of keyword arguments; grid(...) makes them")
-    return Parallel(n_jobs=n_jobs, backend=backend)(delayed(run_one)(function, cell, folder) for cell in cells)
+    # Only the context manager loads the backends of other packages by name.
+    with parallel_config(**({"backend": backend} if backend else {}), n_jobs=n_jobs):
+        return Parallel()(delayed(run_one)(function, cell, folder) for cell in cells)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .claims import confidence_interval
+from .outcomes import count_held, difference_interval
 
 
 def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
@@ -32,4 +33,40 @@ def claim_figures(read: Callable[[str], dict]) -> dict:
                "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(sum(run["seconds"] for run in made)),
                "device": next(iter(made))["provenance"]["machine"]}
         for name, (made, v) in values.items()
-    }  # fmt: skip
+    } | share_figures(read)  # fmt: skip
+
+
+HELD = {"depth": 0.95, "lag": 0.98}
+TASKS = ("disc_and_ring", "parity", "two_moons")
+TUNED = ("0.8", "0.9", "1", "1.1", "1.2", "1.3")
+# What is compared: the file, the runs with SAL, the runs without (the best of them where they are one radius each).
+SHARES = {
+    "depth-300": ("depth", [f"{task}, SAL" for task in TASKS], [[f"{task}, gain 0.5" for task in TASKS]]),
+    "lag-300": ("lag", ["xor, SAL from 0.5"], [["xor, gain 0.5"]]),
+    "beats-spectral-radius": ("lag", ["xor, SAL from 0.5"], [[f"xor, gain {radius}"] for radius in TUNED]),
+}
+
+
+def share_figures(read: Callable[[str], dict]) -> dict:
+    """Share of networks that held, with SAL minus without; only of claims whose runs are all stored."""
+    figures = {}
+    for claim, (file, ours, rivals) in SHARES.items():
+        runs = read(file)
+        if not all(name in runs for names in (ours, *rivals) for name in names):
+            continue
+        counts = [pooled(runs, names, HELD[file]) for names in rivals]
+        mine, best = pooled(runs, ours, HELD[file]), max(counts, key=lambda count: count[0] / count[1])
+        made = [runs[name] for names in (ours, *rivals) for name in names]
+        figures[claim] = {
+            "mean": round(mine[0] / mine[1] - best[0] / best[1], 6),
+            "interval": [round(bound, 6) for bound in difference_interval(*mine, *best)], "seeds": mine[1] + best[1],
+            "with": list(mine), "without": list(best), "seconds": math.ceil(sum(run["seconds"] for run in made)),
+            "device": made[0]["provenance"]["machine"],
+        }  # fmt: skip
+    return figures
+
+
+def pooled(runs: dict, names: list[str], threshold: float) -> tuple[int, int]:
+    """How many networks of these runs held, and how many there are."""
+    counts = [count_held(runs[name], threshold) for name in names]
+    return sum(held for held, _ in counts), sum(n for _, n in counts)
