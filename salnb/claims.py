@@ -4,10 +4,12 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+
+from .outcomes import difference_interval
 
 VERDICTS = ("confirmed", "refuted", "undecided")
 BESIDE = Path(__file__).parent
@@ -79,15 +81,34 @@ def check(claim: str, values: Iterable[float]) -> str:
         ValueError: an unknown claim, or fewer than two finite values.
         ClaimError: the values give another verdict than the ledger states.
     """
+    sample = np.asarray(list(values), dtype=float).ravel()
+    return _hold(claim, sample.mean() if sample.size else 0.0, lambda: confidence_interval(sample), sample.size)
+
+
+def check_shares(claim: str, ours: tuple[int, int], others: tuple[int, int]) -> str:
+    """The same for a claim about shares: how many of how many networks held with SAL, and how many without.
+
+    Returns:
+        the verdict on the difference of the two shares, by Newcombe's interval.
+
+    Raises:
+        ValueError: an unknown claim, impossible counts. ClaimError: as ``check``.
+    """
+    difference = ours[0] / max(ours[1], 1) - others[0] / max(others[1], 1)
+    return _hold(claim, difference, lambda: difference_interval(*ours, *others), ours[1] + others[1])
+
+
+def _hold(claim: str, mean: float, interval_of: Callable[[], tuple[float, float]], n: int) -> str:
+    """Prints a measurement beside the ledger's verdict, which has to be the same."""
     claims = ledger()
     if claim not in claims:
         raise ValueError(f"claim: got {claim!r}, expected one of {', '.join(claims)}")
-    entry, sample = claims[claim], np.asarray(list(values), dtype=float).ravel()
+    entry = claims[claim]
     if entry["verdict"] == "open":
         raise ClaimError(f"{claim}: the ledger says open; enter its verdict, measure and intervals before checking it")
-    interval = confidence_interval(sample)
+    interval = interval_of()
     verdict = decide(interval, entry["confirm"], entry["refute"])
-    print(f"{claim}: {verdict} · {sample.size} {entry.get('of', 'seeds')} · mean {_rounded(sample.mean())}, 95 % interval "
+    print(f"{claim}: {verdict} · {n} {entry.get('of', 'seeds')} · mean {_rounded(mean)}, 95 % interval "
           f"[{_rounded(interval[0])}, {_rounded(interval[1])}] {entry['unit']}")  # fmt: skip
     if verdict != entry["verdict"]:
         raise ClaimError(f"{claim}: measured {verdict}, but the ledger says {entry['verdict']}: one of the two has to change")

@@ -67,6 +67,19 @@ def test_check_raises_when_the_stored_verdict_no_longer_holds(capsys):
         claims.check("edge-of-chaos", [-0.3, 0.3, 0.0])
 
 
+def test_check_shares_holds_counts_against_the_ledger(capsys, monkeypatch):
+    entry = {**claims.ledger()["edge-of-chaos"], "unit": "share", "confirm": [0.5, 1.0], "refute": [[-1.0, 0.2]]}
+    monkeypatch.setattr(claims, "ledger", lambda: {"shares": entry})
+    assert claims.check_shares("shares", (16, 16), (0, 16)) == "confirmed"
+    assert "32 networks" in capsys.readouterr().out
+    with pytest.raises(claims.ClaimError, match="measured refuted"):
+        claims.check_shares("shares", (2, 16), (15, 16))
+    with pytest.raises(claims.ClaimError, match="measured undecided"):
+        claims.check_shares("shares", (16, 16), (8, 16))
+    with pytest.raises(ValueError, match="expected one of"):
+        claims.check_shares("other", (1, 2), (1, 2))
+
+
 def test_check_refuses_unknown_and_open_claims():
     with pytest.raises(ValueError, match="expected one of lyapunov-match"):
         claims.check("no-such-claim", [0.0, 0.0])
