@@ -1,15 +1,15 @@
 """What the experiment chapters train, against what, over which seeds: one line per run, the most telling first."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 from zlib import crc32
 
 from .experiments import train_deep, train_lag
+from .search import search_jobs
 from .sweeps import run_one
 
 Job = tuple[str, str, dict]
-FUNCTIONS = {"depth": train_deep, "lag": train_lag}
 NONE = dict(sal=False)
 GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 
@@ -91,14 +91,20 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
 
 
 def training_jobs() -> list[Job]:
-    """All runs: (file, name in it, arguments). Every run has a seed of its own, which depends on its name alone."""
+    """All runs: (file, name in it, arguments). Every run has a seed that depends on its name alone; the search has others."""
     both = [("depth", *job) for job in depth_jobs()], [("lag", *job) for job in lag_jobs()]
-    return [(file, name, dict(arguments, seed=crc32(f"{file}: {name}".encode()) % 1_000_000))
+    runs = [(file, name, dict(arguments, seed=crc32(f"{file}: {name}".encode()) % 1_000_000))
             for pair in zip_longest(*both) for file, name, arguments in filter(None, pair)]  # fmt: skip
+    return runs + [("recipes", name, arguments) for name, arguments in search_jobs()]
+
+
+def function_of(job: Job) -> Callable:
+    """What makes this run."""
+    return train_lag if job[0] == "lag" or job[1].startswith("lag") else train_deep
 
 
 def train_one(job: Job, folder: Path) -> tuple[Job, dict]:
     """One run as it is stored; while it goes, its state is in ``folder``, so that nothing is lost."""
-    file, name, arguments = job
-    record = run_one(FUNCTIONS[file], arguments, folder).as_json()
+    arguments = job[2]
+    record = run_one(function_of(job), arguments, folder).as_json()
     return job, {**record, "arguments": arguments}

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from salnb.experiments import train_deep, train_lag
-from salnb.matrix import FUNCTIONS, training_jobs
+from salnb import results
+from salnb.experiments import train_lag
+from salnb.matrix import function_of, training_jobs
 from salnb.sweeps import grid, name_of, sweep
 
 CELLS = grid(gain=[0.5, 0.9], sal=[False], lag=[5], n_hidden=[6], replicas=[2], steps=[3], seed=[3])
@@ -51,18 +52,25 @@ def test_cells_that_are_no_mappings_are_refused():
         sweep(train_lag, [3])
 
 
-def test_every_job_of_the_book_has_a_name_and_a_seed_of_its_own():
+def test_every_job_of_the_book_has_a_name_and_every_experiment_a_seed_of_its_own():
     jobs = training_jobs()
-    assert len({job[:2] for job in jobs}) == len({arguments["seed"] for _, _, arguments in jobs}) == len(jobs)
+    seeds = [arguments["seed"] for file, _, arguments in jobs if file != "recipes"]
+    assert len({job[:2] for job in jobs}) == len(jobs) and len(set(seeds)) == len(seeds) and min(seeds) > 10
 
 
-@pytest.mark.parametrize("file, name, arguments", training_jobs())
-def test_every_job_of_the_book_can_run(file, name, arguments):
-    small = dict(n_hidden=6, lag=9) if file == "lag" else dict(depth=3, width=6)
+@pytest.mark.parametrize("job", training_jobs(), ids=lambda job: f"{job[0]}: {job[1]}")
+def test_every_job_of_the_book_can_run(job):
+    function, arguments = function_of(job), job[2]
+    small = dict(n_hidden=6, lag=10) if function is train_lag else dict(depth=3, width=6)
     sal = arguments.get("sal", True)
-    settings = {**arguments, **small, "replicas": 2, "steps": 2, "sal": dict(sal, passes=2) if isinstance(sal, dict) else (
-        dict(passes=2) if sal else False)}  # fmt: skip
-    if arguments.get("task") == "temporal_order":
-        settings["lag"] = 10
-    run = FUNCTIONS[file](**{k: v for k, v in settings.items() if k != "seed"})
-    assert run.accuracy.shape == (2,) and FUNCTIONS[file] in (train_deep, train_lag)
+    shorter = {**sal, "passes": 2} if isinstance(sal, dict) else sal and {"passes": 2}
+    run = sweep(function, [{**arguments, **small, "replicas": 2, "steps": 2, "sal": shorter}])[0]
+    assert run.accuracy.shape == (2,)
+
+
+def test_stored_runs_are_those_of_the_matrix():
+    wanted = {(file, name): arguments for file, name, arguments in training_jobs()}
+    for file in ("depth", "lag", "recipes"):
+        for name, run in results.read(file).items():
+            assert run["arguments"] == results.as_stored(wanted[file, name]), (file, name)
+            assert run["provenance"]["commit"] and run["seconds"] > 0 and len(run["held"]) == run["settings"]["replicas"]
