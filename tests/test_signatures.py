@@ -5,6 +5,8 @@ import inspect
 import pytest
 
 import salnb
+import salnb.experiments
+import salnb.sweeps
 
 REQUIRED = inspect.Parameter.empty
 # Name -> parameters before and after the star (keyword only), each with its default where the design gives one.
@@ -56,6 +58,17 @@ PUBLIC = {
     "LyapunovSpectrum.kaplan_yorke_dimension": ({"self": REQUIRED}, {}),
     "LyapunovSpectrum.entropy_rate": ({"self": REQUIRED}, {}),
     "LyapunovSpectrum.sum": ({"self": REQUIRED}, {}),
+    "experiments.train_deep": (
+        {"task": REQUIRED},
+        {"depth": 300, "width": 64, "gain": 0.5, "init": "gaussian", "sal": True, "optimizer": "adam", "replicas": 16,
+         "steps": 300, "generator": None, "device": None, "progress": False},
+    ),
+    "experiments.train_lag": (
+        {},
+        {"lag": 300, "n_hidden": 64, "task": "xor", "gain": 0.5, "init": "gaussian", "sal": True, "optimizer": "adam",
+         "replicas": 16, "steps": 3000, "generator": None, "device": None, "progress": False},
+    ),
+    "sweeps.sweep": ({"function": REQUIRED, "cells": REQUIRED}, {"n_jobs": 1, "backend": None, "folder": None}),
     "SensitivityMonitor": ({"model": REQUIRED, "layers": None}, {}),
     "gradient_profile": ({"model": REQUIRED, "inputs": REQUIRED, "targets": REQUIRED, "loss": REQUIRED}, {}),
     "backprop_through_time": (
