@@ -7,6 +7,7 @@ from .denormals import flushed_denormals
 from .layers import ReplicaLinear
 from .networks import TanhRNN
 from .profile import Loss, gradient_profile, scalar_loss
+from .side_by_side import by_step, is_small, run_backward, run_forward
 from .unrolled import affine, merged, to_rows, to_steps, with_replicas
 
 __all__ = ["backprop_through_time", "gradient_profile"]
@@ -45,19 +46,27 @@ def backprop_through_time(
         raise ValueError(f"window: got {window!r}, expected None or an integer >= 1")
     replicas, exact = rnn.replicas, torch.autocast(inputs.device.type, enabled=False)  # products in place convert nothing
     with torch.inference_mode(False), torch.no_grad(), exact:  # what inference mode makes could not be differentiated below
+        small, inputs = is_small(rnn, inputs.shape[-2]), with_replicas(inputs, rnn)
         with flushed_denormals():
-            x = to_rows(with_replicas(inputs, rnn), replicas)
-            states = _run_forward(rnn, x, inputs.shape[0], inputs.shape[-2])
-            outputs = affine(rnn.readout.bias, states[-1].flatten(-3, -2), rnn.readout, replicas)
-            outputs = outputs.unflatten(-2, states[-1].shape[-3:-1]).movedim(-3, 0)
+            if small:
+                x = by_step(inputs, replicas)
+                states, outputs = run_forward(rnn, x)
+            else:
+                x = to_rows(inputs, replicas)
+                states = _run_forward(rnn, x, inputs.shape[0], inputs.shape[-2])
+                outputs = affine(rnn.readout.bias, states[-1].flatten(-3, -2), rnn.readout, replicas)
+                outputs = outputs.unflatten(-2, states[-1].shape[-3:-1]).movedim(-3, 0)
         with torch.enable_grad():  # the loss is the caller's, and so is how it treats small numbers
             leaf = outputs.reshape(len(outputs), *replicas, *outputs.shape[-2:]).contiguous().detach().requires_grad_()
             value = scalar_loss(loss(leaf, targets))
             (at_outputs,) = torch.autograd.grad(value, leaf)
         with flushed_denormals():
-            at_outputs = to_rows(at_outputs, replicas)
-            errors = _run_backward(rnn, at_outputs, states, window)
-            gradients = _outer_products(rnn, x, states, errors, at_outputs)
+            if small:
+                gradients = run_backward(rnn, x, states, by_step(at_outputs, replicas), window)
+            else:
+                at_outputs = to_rows(at_outputs, replicas)
+                errors = _run_backward(rnn, at_outputs, states, window)
+                gradients = _outer_products(rnn, x, states, errors, at_outputs)
     return value.detach(), gradients
 
 

@@ -39,10 +39,7 @@ def to_rows(tensor: Tensor, replicas: tuple[int, ...]) -> Tensor:
 
 def to_steps(rows: Tensor, n_steps: int, batch: int) -> Tensor:
     """(R, T·B, N) -> (R, T, B, N), laid out in memory for work on one step after the other."""
-    steps = rows.unflatten(-2, (n_steps, batch))
-    # Replicas side by side are one batched product instead of one call each: for small networks that is worth the copies.
-    small = batch * rows.shape[-1] <= 1024
-    return steps.movedim(-3, 0).contiguous().movedim(0, -3) if small else steps.contiguous()
+    return rows.unflatten(-2, (n_steps, batch)).contiguous()
 
 
 def affine(bias: Tensor, rows: Tensor, layer: ReplicaLinear, replicas: tuple[int, ...]) -> Tensor:

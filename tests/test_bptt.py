@@ -4,11 +4,17 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from salnb import TanhRNN
+from salnb import TanhRNN, side_by_side
 from salnb.bptt import backprop_through_time
 from salnb.denormals import flushed_denormals, flushing
 
 CASES = [(7, (), 1.0), (7, (3,), 1.0), ((5, 6), (), 0.5), ((5, 6, 4), (2, 3), 1.0), (1, (2,), 1.0)]
+
+
+@pytest.fixture(autouse=True, params=["in large products", "side by side"])
+def way(request, monkeypatch):
+    """Each of the two ways in which the same sums are made."""
+    monkeypatch.setattr(side_by_side, "FEWEST", 1 if request.param == "side by side" else 1_000_000)
 
 
 def squared(outputs, targets):
