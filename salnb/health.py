@@ -75,6 +75,24 @@ def layers_of(model: DeepNet, inputs: Tensor) -> list[Tensor]:
     return states[1:]
 
 
+def arriving(model: DeepNet | TanhRNN, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """Log10 of the share (R,) of a random error at the end that arrives at the first hidden layer, or at the first time step.
+
+    The error at the end is drawn, not taken from a loss: no label says whether a network could be taught. Tanh networks only.
+    """
+    if isinstance(model, TanhRNN):
+        states, weights = model(inputs)[1].unbind(0), [model.recurrent[0].weight] * len(inputs)
+    else:
+        states, weights = layers_of(model, inputs), [layer.weight for layer in model.hidden]
+    error = torch.randn(states[-1].shape, generator=generator, dtype=states[-1].dtype).to(states[-1])
+    began, logs = torch.linalg.vector_norm(error, dim=(-2, -1)), 0.0
+    for state, weight in zip(reversed(states[1:]), reversed(weights[1:]), strict=True):
+        error = torch.bmm(error * (1 - state.square()), weight)
+        size = torch.linalg.vector_norm(error, dim=(-2, -1)).clamp_min(1e-30)
+        logs, error = logs + (size / began).log10(), error / size[:, None, None] * began[:, None, None]
+    return logs
+
+
 def profile_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """Length of the loss gradient (R, L) at every hidden layer, or (R, T) at every time step."""
     def loss(outputs: Tensor, wanted: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 
 from .adjustment import check_settings
 
-WHEN = ("before", "struggling", "throughout")
+WHEN = ("before", "struggling", "unhealthy", "throughout")
 OPTIMIZERS = ("adam", "sgd")
 
 
@@ -18,8 +18,10 @@ class Policy:
         passes: at most so many label-free passes before learning; they end as soon as fewer than ``rest`` of the neurons have
             been below target for ten passes in a row. batch: samples in each.
         when: "before" learning only; "struggling": also after every learning step, in those replicas whose running loss is
-            above ``loss_share`` of the loss of guessing; "throughout": after every step in all.
-        learning_lr: SAL's rate while the network learns.
+            above ``loss_share`` of the loss of guessing; "unhealthy": in those that struggle and in which less than 10 **
+            ``decades`` of a random error at the end arrives at the first layer or time step; "throughout": in all.
+        learning_lr, learning_target: SAL's rate and target while the network learns. every: learning steps from one SAL step
+            to the next.
     """
 
     lr: float = 2e-3
@@ -33,6 +35,9 @@ class Policy:
     when: str = "before"
     loss_share: float = 0.5
     learning_lr: float = 1e-3
+    learning_target: float = 1.0
+    decades: float = -1.0
+    every: int = 1
 
     def __post_init__(self) -> None:
         check_settings(self.lr, self.target, self.decay, self.rule, self.average)
@@ -43,6 +48,9 @@ class Policy:
             ("rest", self.rest, 0 <= self.rest <= 1, "a share in [0, 1]"),
             ("loss_share", self.loss_share, self.loss_share >= 0, "a share >= 0"),
             ("learning_lr", self.learning_lr, self.learning_lr >= 0, "a rate >= 0"),
+            ("learning_target", self.learning_target, self.learning_target > 0, "a sensitivity > 0"),
+            ("decades", self.decades, self.decades < 0, "a number of decades < 0"),
+            ("every", self.every, isinstance(self.every, int) and self.every >= 1, "an integer >= 1"),
         ):
             if not fits:
                 raise ValueError(f"sal: {name} is {value!r}, expected {wanted}")

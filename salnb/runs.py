@@ -15,6 +15,7 @@ from .problem import Problem
 from .progress import progress_bar
 from .sal import SAL
 from .training import guess_loss, learn, logits_of, make_optimizer, rate_factor
+from .vigilance import keep_sensitive
 
 SAMPLES = 8  # of each replica, where exponents and gradients are measured
 LOOKS, DEEP_LOOKS = 100, 10
@@ -84,7 +85,7 @@ class Run:
             self.at.phase = "learning"
         if self.sal is not None:
             for group in self.sal.param_groups:
-                group["lr"] = self.policy.learning_lr
+                group["lr"], group["target"] = self.policy.learning_lr, self.policy.learning_target
             if self.policy.when == "before":
                 self.sal.detach()
         if self.at.step == 0 and not self.at.history:
@@ -116,10 +117,11 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * rate_factor(self.at.step, self.steps)
         inputs, targets = self.problem.draw(self.batch, self.data, self.replicas, device=self.device)
-        value, acting = learn(self.model, self.optimizer, inputs, targets, clip=self.clip, sal=self.sal, policy=self.policy,
-                              running=self.running, guessing=guess_loss(self.problem.n_out))  # fmt: skip
+        value = learn(self.model, self.optimizer, inputs, targets, clip=self.clip)
+        if self.sal is not None and self.policy.when != "before" and self.at.step % self.policy.every == 0:
+            self.acted += keep_sensitive(self.model, self.sal, self.policy, inputs, running=self.running,
+                                         guessing=guess_loss(self.problem.n_out), generator=self.looking)  # fmt: skip
         self.running = 0.9 * self.running + 0.1 * value
-        self.acted += acting
         self.at.step += 1
         if is_due(self.at.step, self.steps, LOOKS) or self.at.step > self.steps - self.steps // 10 and is_due(
             self.at.step, self.steps, 2 * LOOKS):  # fmt: skip

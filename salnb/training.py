@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from .bptt import backprop_through_time
 from .denormals import flushed_denormals
 from .networks import TanhRNN
-from .policy import Policy
-from .sal import SAL
 
 
 def losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -67,35 +65,13 @@ def rate_factor(step: int, steps: int) -> float:
     return min(1.0, 2 * (1 - step / steps))
 
 
-def adjust(sal: SAL, model: nn.Module, acting: Tensor) -> None:
-    """One SAL step in the ``acting`` replicas (R,), from the pass that is waiting; the others keep their weights."""
-    if acting.all():
-        sal.step()
-        return
-    moved = [p for group in sal.param_groups for p in group["params"]]
-    before = [p.detach().clone() for p in moved]
-    sal.step()
-    with torch.no_grad():
-        for p, old in zip(moved, before, strict=True):
-            p.copy_(torch.where(acting.view(-1, *[1] * (p.ndim - 1)), p, old))
-
-
-def learn(model, optimizer, inputs, targets, *, clip: float, sal: SAL | None, policy: Policy | None, running: Tensor,
-          guessing: float) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """One learning step of every replica, SAL after it where it is due; returns losses (R,) and who was adjusted (R,)."""
+def learn(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, *, clip: float) -> Tensor:
+    """One learning step of every replica; returns the losses (R,) before it."""
     with flushed_denormals():
         value = set_gradients(model, inputs, targets)
         clip_by_replica_(list(model.parameters()), clip)
         optimizer.step()
-        acting = torch.zeros_like(value, dtype=torch.bool)
-        if sal is not None and policy.when != "before":
-            acting = running > policy.loss_share * guessing if policy.when == "struggling" else ~acting
-            if acting.any():
-                if isinstance(model, TanhRNN):  # its gradient needs no call of the model; SAL's pass does
-                    with torch.no_grad():
-                        model(inputs)
-                adjust(sal, model, acting)
-    return value, acting
+    return value
 
 
 def guess_loss(n_out: int) -> float:

@@ -8,7 +8,7 @@ import torch
 from salnb import SAL, DeepNet, TanhRNN, log_sensitivity, neuron_sensitivity
 from salnb.cells import CellRNN
 from salnb.contestants import deep_net
-from salnb.health import exponent_of, layers_of, log_sensitivity_of, profile_of
+from salnb.health import arriving, exponent_of, layers_of, log_sensitivity_of, profile_of
 from salnb.training import losses
 
 
@@ -100,3 +100,29 @@ def test_profile_is_the_gradient_by_a_disturbance_of_each_state(model):
 def test_gates_and_layer_norm_have_no_sensitivity():
     assert log_sensitivity_of(net_of("layer_norm"), torch.randn(2, 5, 3).double()).isnan().all()
     assert log_sensitivity_of(CellRNN("gru", 1, 4, 2, scale=9, replicas=2), torch.randn(4, 2, 3, 1)).isnan().all()
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_what_arrives_of_a_random_error_is_what_autograd_sends_back(recurrent):
+    if recurrent:
+        net, inputs = TanhRNN(1, 6, 2, gain=1.0, replicas=(2,), generator=seeded()).double(), torch.randn(5, 2, 4, 1).double()
+        step, state = net.step, torch.zeros(2, 4, 6).double().requires_grad_()
+        first = state = step(state, net.input(inputs[0]))
+        for given in inputs[1:]:
+            state = step(state, net.input(given))
+    else:
+        net, inputs = net_of("plain"), torch.randn(2, 4, 3).double()
+        states = layers_of(net, inputs)
+        first, state = states[0], states[-1]
+    error = torch.randn(state.shape, generator=seeded(3), dtype=torch.float64)
+    (back,) = torch.autograd.grad(state, first, error)
+    expected = (back.norm(dim=(-2, -1)) / error.norm(dim=(-2, -1))).log10()
+    with torch.no_grad():
+        assert torch.allclose(arriving(net, inputs, seeded(3)), expected)
+
+
+def test_nothing_arrives_through_a_dead_network_and_that_is_a_number():
+    net = net_of("plain")
+    with torch.no_grad():
+        net.hidden[2].weight.zero_()
+        assert (arriving(net, torch.randn(2, 4, 3).double(), seeded()) < -25).all()

@@ -56,7 +56,7 @@ def test_replicas_have_data_and_weights_of_their_own():
     assert len(set(run.history["loss"][5].tolist())) == 3
 
 
-@pytest.mark.parametrize("sal", [False, {"passes": 10}, {"passes": 10, "when": "struggling"}])
+@pytest.mark.parametrize("sal", [False, {"passes": 10}, {"passes": 10, "when": "unhealthy", "every": 2}])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 @pytest.mark.parametrize("stop", [4, 17, 29])
 def test_an_interrupted_run_goes_on_to_the_last_bit(tmp_path, sal, optimizer, stop):

@@ -8,7 +8,8 @@ from salnb import SAL, DeepNet, TanhRNN
 from salnb.cells import CellRNN
 from salnb.contestants import DeepContestant, deep_net, recurrent_net
 from salnb.policy import LAG, Policy, as_policy, rate
-from salnb.training import adjust, clip_by_replica_, learn, losses, make_optimizer, rate_factor, set_gradients
+from salnb.training import clip_by_replica_, learn, losses, make_optimizer, rate_factor, set_gradients
+from salnb.vigilance import adjust, keep_sensitive
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -51,7 +52,7 @@ def test_replicas_do_not_see_each_other(optimizer, recurrent):
         for _ in range(5):
             inputs = torch.randn((7, 2, 5, 1) if recurrent else (2, 5, 3), generator=data)
             targets = torch.randint(2, (2, 5), generator=data)
-            learn(model, chosen, inputs, targets, clip=0.5, sal=None, policy=None, running=torch.ones(2), guessing=1.0)
+            learn(model, chosen, inputs, targets, clip=0.5)
         return [p.detach() for p in model.parameters()]
 
     for clean, beside in zip(trained(False), trained(True), strict=True):
@@ -74,18 +75,27 @@ def test_sal_acts_only_where_a_replica_struggles():
     rnn = TanhRNN(1, 6, 2, gain=0.5, replicas=(3,), generator=seeded())
     sal, before = SAL(rnn, lr=0.1), rnn.recurrent[0].weight.detach().clone()
     rnn(torch.randn(4, 3, 5, 1))
-    adjust(sal, rnn, torch.tensor([True, False, True]))
+    adjust(sal, torch.tensor([True, False, True]))
     moved = (rnn.recurrent[0].weight != before).flatten(1).any(1)
     assert moved.tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("when, expected", [("before", [0, 0]), ("struggling", [0, 1]), ("throughout", [1, 1])])
-def test_when_sal_acts_beside_learning(when, expected):
-    rnn = TanhRNN(1, 6, 2, gain=0.5, replicas=(2,), generator=seeded())
-    chosen, policy = make_optimizer("adam", list(rnn.parameters()), 1e-3), Policy(when=when)
-    _, acting = learn(rnn, chosen, torch.randn(4, 2, 5, 1), torch.ones(2, 5).long(), clip=1.0, sal=SAL(rnn), policy=policy,
-                      running=torch.tensor([0.2, 0.6]), guessing=1.0)  # fmt: skip
-    assert acting.int().tolist() == expected
+@pytest.mark.parametrize("recurrent", [True, False])
+@pytest.mark.parametrize("when, expected", [("struggling", [0, 1, 1]), ("unhealthy", [0, 1, 0]), ("throughout", [1, 1, 1])])
+def test_when_sal_acts_beside_learning(when, expected, recurrent):
+    net = TanhRNN(1, 6, 2, gain=1.0, init="orthogonal", replicas=(3,), generator=seeded()) if recurrent else DeepNet(
+        2, 6, 2, 9, gain=1.0, init="orthogonal", replicas=(3,), generator=seeded())
+    with torch.no_grad():
+        for layer in net.recurrent if recurrent else net.hidden[1:]:
+            layer.weight[:2] *= 0.5  # of nine steps back little is left in these
+    inputs, sal = torch.zeros(9, 3, 5, 1) if recurrent else torch.zeros(3, 5, 2), SAL(net)
+    before = [p.detach().clone() for p in net.parameters()]
+    net(inputs)
+    acting = keep_sensitive(net, sal, Policy(when=when), inputs, running=torch.tensor([0.2, 0.6, 0.6]), guessing=1.0,
+                            generator=seeded())  # fmt: skip
+    assert acting.int().tolist() == expected and net.training
+    moved = torch.stack([(p != q).flatten(1).any(1) for p, q in zip(net.parameters(), before, strict=True)]).any(0)
+    assert not (moved & ~acting).any() and moved[1]
 
 
 @pytest.mark.parametrize("cell, module", [("gru", nn.GRU), ("lstm", nn.LSTM)])
