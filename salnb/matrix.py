@@ -11,6 +11,7 @@ from .sweeps import run_one
 
 Job = tuple[str, str, dict]
 NONE = dict(sal=False)
+PAIRED = 102104  # the same networks and data for two policies
 GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 
 
@@ -57,7 +58,8 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     tuned = {f"gain {g:g}": dict(NONE, gain=g) for g in GAINS}
     orthogonal = dict(NONE, gain=1.0, init="orthogonal")
     cells = {cell: dict(NONE, cell=cell) for cell in ("relu", "gru", "lstm")}
-    yield "xor, SAL from 0.5", {}
+    yield "xor, SAL from 0.5", dict(seed=PAIRED)
+    yield "xor, SAL before", dict(sal=dict(when="before"), seed=PAIRED)
     for name in ("gain 1", "gain 0.9", "gain 1.1"):
         yield f"xor, {name}", tuned[name]
     yield "xor, SAL from 0.1", dict(gain=0.1)
@@ -73,8 +75,9 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     yield "xor, SAL from 1", dict(gain=1.0)
     for name in ("gain 0.8", "gain 1.2", "gain 1.3"):
         yield f"xor, {name}", tuned[name]
-    yield "xor, SAL throughout", dict(sal=dict(when="throughout", learning_lr=1e-4))
-    yield "xor, SAL while struggling", dict(sal=dict(when="struggling"))
+    throughout = dict(sal=dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1))
+    yield "xor, SAL throughout", throughout
+    yield "xor, SAL while struggling", dict(sal=dict(when="struggling", learning_lr=1e-3, learning_target=1.0, every=1))
     for gain in (0.3, 0.8):
         yield f"xor, SAL from {gain:g}", dict(gain=gain)
     for gain in (0.95, 1.05):
@@ -85,7 +88,7 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     yield "lagged_parity, orthogonal", dict(three, **orthogonal)
     for name, settings in cells.items():
         yield f"xor, {name}", settings
-    sgd = {"SAL": {}, **tuned, "orthogonal": orthogonal, "SAL throughout": dict(sal=dict(when="throughout", learning_lr=1e-4))}
+    sgd = {"SAL": {}, **tuned, "orthogonal": orthogonal, "SAL throughout": throughout}
     for name, settings in sgd.items():
         yield f"xor, {name}, SGD", dict(settings, optimizer="sgd")
 
@@ -93,7 +96,7 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
 def training_jobs() -> list[Job]:
     """All runs: (file, name in it, arguments). Every run has a seed that depends on its name alone; the search has others."""
     both = [("depth", *job) for job in depth_jobs()], [("lag", *job) for job in lag_jobs()]
-    runs = [(file, name, dict(arguments, seed=crc32(f"{file}: {name}".encode()) % 1_000_000))
+    runs = [(file, name, {"seed": crc32(f"{file}: {name}".encode()) % 1_000_000, **arguments})
             for pair in zip_longest(*both) for file, name, arguments in filter(None, pair)]  # fmt: skip
     return runs + [("recipes", name, arguments) for name, arguments in search_jobs()]
 

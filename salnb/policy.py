@@ -58,7 +58,7 @@ class Policy:
 
 # What the search of recipes found, see ``book/results/recipes.json`` and the experiment chapters.
 DEEP = Policy(lr=4e-3, average="rms", passes=1000, batch=32, when="struggling", learning_lr=3e-4)
-LAG = Policy(lr=2e-3, passes=2000, batch=8)
+LAG = Policy(lr=2e-3, passes=2000, batch=8, when="unhealthy", learning_lr=5e-3, learning_target=1.5, every=5)
 DEEP_RATES, LAG_RATES = {"adam": 3e-5, "sgd": 1e-2}, {"adam": 3e-4, "sgd": 3e-3}
 
 

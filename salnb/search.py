@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from .policy import Policy
 
-BEFORE = dict(when="before", learning_lr=1e-3)
+BEFORE = dict(when="before", learning_lr=1e-3, learning_target=1.0, every=1)
 DEEP = asdict(Policy(lr=4e-3, average="rms", passes=1000, batch=32, **BEFORE))
 LAG = asdict(Policy(lr=2e-3, passes=2000, batch=8, **BEFORE))
 DISC = dict(task="disc_and_ring", bias=0.5, steps=300)
