@@ -27,7 +27,7 @@ __all__ = [
 def train_deep(
     task: Task, *, depth: int = 300, width: int = 64, gain: float = 0.5, bias: float = 0.5, init: str = "gaussian",
     architecture: str = "plain", sal: bool | Mapping[str, object] = True, optimizer: str = "adam", lr: float | None = None,
-    clip: float = 1.0, batch: int = 32, replicas: int = 16, steps: int = 300, generator: torch.Generator | None = None,
+    clip: float = 1.0, batch: int = 32, replicas: int = 16, steps: int = 600, generator: torch.Generator | None = None,
     device=None, progress: bool = False, path: str | Path | None = None, save_every: float = 60.0,
 ) -> TrainingRun:  # fmt: skip
     r"""Trains deep tanh networks, by default with SAL before learning, and measures what became of them.

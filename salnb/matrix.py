@@ -95,7 +95,7 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
 
 def training_jobs() -> list[Job]:
     """All runs: (file, name in it, arguments). Every run has a seed that depends on its name alone; the search has others."""
-    both = [("depth", *job) for job in depth_jobs()], [("lag", *job) for job in lag_jobs()]
+    both = [("depth", name, {"steps": 300, **job}) for name, job in depth_jobs()], [("lag", *job) for job in lag_jobs()]
     runs = [(file, name, {"seed": crc32(f"{file}: {name}".encode()) % 1_000_000, **arguments})
             for pair in zip_longest(*both) for file, name, arguments in filter(None, pair)]  # fmt: skip
     return runs + [("recipes", name, arguments) for name, arguments in search_jobs()]

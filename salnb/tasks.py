@@ -1,6 +1,7 @@
 """The problems that networks are trained on: a generator in, tensors out, no data from anywhere."""
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -66,6 +67,16 @@ def disc_and_ring(n: int, generator: torch.Generator | None = None, *, noise: fl
     return points + noise * _noise(points, generator), label
 
 
+@cache
+def _all_digits() -> Batch:
+    """All images and labels, read once: a training run draws from them thousands of times."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = torch.as_tensor(images, dtype=torch.float32)
+    return (pixels - pixels[:1500].mean()) / pixels[:1500].std(), torch.as_tensor(labels)
+
+
 def digits(n: int, generator: torch.Generator | None = None, *, split: str = "train", replicas: Replicas = ()) -> Batch:
     r"""Handwritten digits of 8 × 8 pixels that come with scikit-learn, drawn with replacement.
 
@@ -83,11 +94,7 @@ def digits(n: int, generator: torch.Generator | None = None, *, split: str = "tr
     check_counts(n)
     if split not in ("train", "test"):
         raise ValueError(f"split: got {split!r}, expected 'train' or 'test'")
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    pixels, labels = torch.as_tensor(images, dtype=torch.float32), torch.as_tensor(labels)
-    pixels = (pixels - pixels[:1500].mean()) / pixels[:1500].std()
+    pixels, labels = _all_digits()
     part = slice(0, 1500) if split == "train" else slice(1500, None)
     pixels, labels = pixels[part], labels[part]
     chosen = draw_integers((*replicas, n), len(labels), generator)

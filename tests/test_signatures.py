@@ -61,7 +61,7 @@ PUBLIC = {
     "experiments.train_deep": (
         {"task": REQUIRED},
         {"depth": 300, "width": 64, "gain": 0.5, "init": "gaussian", "sal": True, "optimizer": "adam", "replicas": 16,
-         "steps": 300, "generator": None, "device": None, "progress": False},
+         "steps": 600, "generator": None, "device": None, "progress": False},
     ),
     "experiments.train_lag": (
         {},
