@@ -25,7 +25,7 @@ from .spectra import SPECTRA, random_spectrum
 from .sweeps import name_of
 from .transmission import layer_growth
 from .verdicts import claim_figures as figures_of
-from .verdicts import mismatch as mismatch  # chapters know it by this place
+from .verdicts import mismatch as mismatch
 
 FOLDER = Path(__file__).parent.parent / "book" / "results"
 FLAT = [(n, connectivity) for n in (50, 100, 200, 400) for connectivity in (1.0, 0.3, 0.1)]
@@ -83,7 +83,7 @@ def write(name: str, content: dict) -> None:
 
 
 def as_stored(settings: dict) -> dict:
-    """Settings in the form that JSON gives back, so that stored and wanted ones compare."""
+    """Settings in the form that JSON gives back."""
     return json.loads(json.dumps(settings))
 
 
@@ -117,8 +117,8 @@ def predict(n: int | tuple[int, ...], connectivity: float, samples: int = 100) -
     """The finite-size offset of fresh random matrices: its mean and where 90 % of them lie."""
     began, drawn = time.perf_counter(), predicted_offset(n, connectivity=connectivity, samples=samples).numpy()
     low, high = np.quantile(drawn, (0.05, 0.95))
-    made = {"samples": samples, "seconds": round(time.perf_counter() - began, 1)}
-    return {"mean": float(drawn.mean()), "low": low, "high": high, **made}
+    return {"mean": float(drawn.mean()), "low": low, "high": high, "samples": samples,
+            "seconds": round(time.perf_counter() - began, 1)}  # fmt: skip
 
 
 def claim_figures() -> dict:
@@ -127,12 +127,9 @@ def claim_figures() -> dict:
 
 
 def train_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:
-    """The training runs that are missing, several at a time, each stored as soon as it is done.
-
-    What a run that was interrupted had reached lies in ``.partial`` beside the results, where the next call takes it up.
-    """
-    missing = [job for job in training_jobs() if only(job)]
-    missing = [job for job in missing if read(job[0]).get(job[1], {}).get("arguments") != as_stored(job[2])]
+    """The training runs that are missing, several at a time; what an interrupted one had reached lies in ``.partial``."""
+    stored = lambda job: read(job[0]).get(job[1], {}).get("arguments") == as_stored(job[2])  # noqa: E731
+    missing = [job for job in training_jobs() if only(job) and not stored(job)]
     partial, parallel = FOLDER / ".partial", Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     done = parallel(delayed(train_one)(job, partial) for job in missing)
     for (file, name, arguments), run in progress_bar(done, enabled=progress, label="training", total=len(missing)):
