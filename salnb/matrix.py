@@ -11,7 +11,7 @@ from .sweeps import run_one
 
 Job = tuple[str, str, dict]
 NONE = dict(sal=False)
-PAIRED = 102104  # the same networks and data for two policies
+PAIRED = 102104  # the same networks and data for two policies; the recipe was completed after looking at them, so neither counts
 GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 
 
@@ -58,8 +58,8 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     tuned = {f"gain {g:g}": dict(NONE, gain=g) for g in GAINS}
     orthogonal = dict(NONE, gain=1.0, init="orthogonal")
     cells = {cell: dict(NONE, cell=cell) for cell in ("relu", "gru", "lstm")}
-    yield "xor, SAL from 0.5", dict(seed=PAIRED)
-    yield "xor, SAL from 0.5, fresh seeds", {}  # the recipe was completed after looking at the networks of the two beside it
+    yield "xor, SAL from 0.5", dict(seed=923012)
+    yield "xor, SAL where unhealthy", dict(seed=PAIRED)
     yield "xor, SAL before", dict(sal=dict(when="before"), seed=PAIRED)
     for name in ("gain 1", "gain 0.9", "gain 1.1"):
         yield f"xor, {name}", tuned[name]
