@@ -46,7 +46,8 @@ def backprop_through_time(
         raise ValueError(f"window: got {window!r}, expected None or an integer >= 1")
     replicas, exact = rnn.replicas, torch.autocast(inputs.device.type, enabled=False)  # products in place convert nothing
     with torch.inference_mode(False), torch.no_grad(), exact:  # what inference mode makes could not be differentiated below
-        small, inputs = is_small(rnn, inputs.shape[-2]), with_replicas(inputs, rnn)
+        inputs = with_replicas(inputs, rnn)
+        small = is_small(rnn, inputs.shape[-2])
         with flushed_denormals():
             if small:
                 x = by_step(inputs, replicas)

@@ -152,3 +152,8 @@ def test_bad_input_is_named():
             backprop_through_time(rnn, wrong, targets, squared)
     with pytest.raises(ValueError, match=r"expected \(T, B, 1\) or \(T, 2, 3, B, 1\)"):
         backprop_through_time(TanhRNN(1, 3, 1, gain=1.0, replicas=(2, 3)), torch.zeros(4, 3, 2, 2, 1), targets, squared)
+
+
+def test_inputs_without_enough_dimensions_are_refused_in_words():
+    with pytest.raises(ValueError, match="inputs"):
+        backprop_through_time(TanhRNN(1, 4, 1, gain=1.0, replicas=(4,)), torch.ones(5), torch.ones(5), squared)
