@@ -1,43 +1,60 @@
 """The networks that SAL is measured against: layer norm, residual connections, Glorot's start; ReLU, GRU and LSTM in time."""
 
 import math
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .cells import CELLS, CellRNN, one_of
 from .networks import DeepNet, TanhRNN
+from .row_sal import Map
 
 INITS = ("gaussian", "orthogonal", "xavier")
 ARCHITECTURES = ("plain", "layer_norm", "residual")
 
 
-def check_sal(sal: object, *, architecture: str = "plain", cell: str = "tanh") -> None:
-    """SAL acts on plain tanh layers here: elsewhere the sensitivity of a neuron is not |f'| times the length of its weights."""
+def check_names(sal: object, *, architecture: str = "plain", cell: str = "tanh") -> bool:
+    """Whether each layer is |f'| times the length of its weights; elsewhere SAL goes by the rows of the Jacobian.
+
+    Raises:
+        ValueError: an unknown architecture or cell, or SAL by the mean where only the RMS is measured.
+    """
     one_of("architecture", architecture, ARCHITECTURES)
     one_of("cell", cell, CELLS)
-    if sal is not False and (architecture, cell) != ("plain", "tanh"):
-        other = f"architecture={architecture!r}" if architecture != "plain" else f"cell={cell!r}"
-        raise ValueError(f"sal: got {sal!r} with {other}, where sensitivity is not defined; pass sal=False")
+    plain = (architecture, cell) == ("plain", "tanh")
+    if not plain and isinstance(sal, Mapping) and sal.get("average", "rms") != "rms":
+        other = architecture if architecture != "plain" else cell
+        raise ValueError(f"sal: got average={sal['average']!r} with {other}, where random tangents measure 'rms' only")
+    return plain
 
 
 def normalized(pre: Tensor) -> Tensor:
-    """Layer norm without its affine part: mean 0 and variance 1 over the units."""
-    return torch.nn.functional.layer_norm(pre, pre.shape[-1:])
+    """Layer norm without its affine part: mean 0 and variance 1 over the units, and 1e-5 as in PyTorch.
+
+    Written out, because the derivative of a Jacobian's rows by the weights comes out wrong through
+    ``torch.nn.functional.layer_norm`` (torch 2.13; github.com/pytorch/pytorch issue 175754), mean and variance held constant.
+    """
+    centered = pre - pre.mean(-1, keepdim=True)
+    return centered * torch.rsqrt(centered.square().mean(-1, keepdim=True) + 1e-5)
 
 
 class DeepContestant(DeepNet):
-    r"""A ``DeepNet`` whose layers carry layer norm, h ← tanh(LN(W h + θ)), or a shortcut, h ← h + tanh(W h + θ)/√L."""
+    r"""A ``DeepNet`` whose layers carry layer norm, h ← tanh(γ LN(W h + θ) + β), or a shortcut, h ← h + tanh(W h + θ)/√L."""
 
     def __init__(self, *sizes: int, architecture: str, **settings) -> None:
         super().__init__(*sizes, **settings)
         self.architecture = architecture
+        if architecture == "layer_norm":  # as in nn.LayerNorm, γ starts at 1 and β at 0
+            self.scales = nn.ParameterList(torch.ones_like(layer.bias) for layer in self.hidden)
+            self.shifts = nn.ParameterList(torch.zeros_like(layer.bias) for layer in self.hidden)
 
     def layer_output(self, i: int, state: Tensor) -> Tensor:
         """What hidden layer i makes of the layer before it."""
         pre = self.hidden[i](state)
         if self.architecture == "layer_norm":
-            return self.function(normalized(pre))
+            return self.function(self.scales[i].unsqueeze(-2) * normalized(pre) + self.shifts[i].unsqueeze(-2))
         change = self.function(pre)
         return state + change / math.sqrt(len(self.hidden)) if i else change
 
@@ -46,6 +63,16 @@ class DeepContestant(DeepNet):
         for i in range(len(self.hidden)):
             state = self.layer_output(i, state)
         return self.readout(state)
+
+    def maps(self, inputs: Tensor, generator: torch.Generator) -> Iterator[Map]:
+        """Every hidden layer but the first, for ``RowSAL``."""
+        state = inputs
+        for i, layer in enumerate(self.hidden):
+            if i:
+                more = [self.scales[i], self.shifts[i]] if self.architecture == "layer_norm" else []
+                yield partial(self.layer_output, i), state, [layer.weight, layer.bias, *more]
+            with torch.no_grad():
+                state = self.layer_output(i, state)
 
 
 def deep_net(

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from .contestants import check_sal, deep_net, recurrent_net
+from .contestants import check_names, deep_net, recurrent_net
 from .following import FollowedExponent, follow_exponent, log_rms_row_norm, log_spectral_radius, predicted_offset
 from .layers import check_sizes
-from .policy import DEEP, DEEP_RATES, LAG, LAG_RATES, as_policy, rate
+from .policy import DEEP, DEEP_RATES, DEEP_ROWS, LAG, LAG_RATES, LAG_ROWS, as_policy, rate
 from .problem import Task, as_problem
 from .training_run import TrainingRun, run_problem
 
@@ -61,7 +61,7 @@ def train_deep(
     """
     problem = as_problem(task)
     check_sizes(depth=depth, width=width, replicas=replicas, steps=steps, batch=batch)
-    check_sal(sal, architecture=architecture)
+    recipe = DEEP if check_names(sal, architecture=architecture) else DEEP_ROWS
 
     def build(weights: torch.Generator):
         return deep_net(problem.n_in, width, problem.n_out, depth, gain=gain, bias=bias, init=init, architecture=architecture,
@@ -69,7 +69,7 @@ def train_deep(
 
     named = dict(depth=depth, width=width, gain=gain, bias=bias, init=init, architecture=architecture)
     return run_problem(
-        problem, build, named, policy=as_policy(sal, DEEP), optimizer=optimizer, lr=rate(lr, optimizer, DEEP_RATES), clip=clip,
+        problem, build, named, policy=as_policy(sal, recipe), optimizer=optimizer, lr=rate(lr, optimizer, DEEP_RATES), clip=clip,
         batch=batch, replicas=replicas, steps=steps, n_test=256, generator=generator, device=device, progress=progress, path=path,
         save_every=save_every)  # fmt: skip
 
@@ -87,14 +87,15 @@ def train_lag(
             callable ``(n, generator) -> (inputs (T, n, n_in), targets (n,))``; the answer is read at the last time step.
         gain: expected length of the recurrent weight vectors at the start, about the spectral radius; input weights and readout
             start with 1. init: "gaussian" or "orthogonal". bias: standard deviation of the biases at the start.
-        cell: "tanh", or without SAL "relu" (starts as an identity), "gru", "lstm" (biases spread over the lag).
+        cell: "tanh"; or "relu" (starts as an identity), "gru", "lstm" (biases spread over the lag), "plain_gru" (biases 0).
+            There, as with the other architectures of ``train_deep``, SAL goes by rows of the Jacobian, see ``salnb.row_sal``.
         others: as in ``train_deep``.
 
     Returns:
         ``TrainingRun``.
 
     Raises:
-        ValueError: as in ``train_deep``; also SAL with a cell that it is not defined for.
+        ValueError: as in ``train_deep``; also SAL by the mean where only the RMS is measured.
 
     Source: Shibata et al., Neural Networks 143 (2021) report a lag of 300 steps; task and recipe are this project's.
 
@@ -105,7 +106,7 @@ def train_lag(
     """
     check_sizes(lag=lag, n_hidden=n_hidden, replicas=replicas, steps=steps, batch=batch)
     problem = as_problem(task, lag=lag)
-    check_sal(sal, cell=cell)
+    recipe = LAG if check_names(sal, cell=cell) else LAG_ROWS
 
     def build(weights: torch.Generator):
         return recurrent_net(cell, problem.n_in, n_hidden, problem.n_out, gain=gain, bias=bias, init=init, lag=lag,
@@ -113,6 +114,6 @@ def train_lag(
 
     named = dict(lag=lag, n_hidden=n_hidden, gain=gain, bias=bias, init=init, cell=cell)
     return run_problem(
-        problem, build, named, policy=as_policy(sal, LAG), optimizer=optimizer, lr=rate(lr, optimizer, LAG_RATES), clip=clip,
+        problem, build, named, policy=as_policy(sal, recipe), optimizer=optimizer, lr=rate(lr, optimizer, LAG_RATES), clip=clip,
         batch=batch, replicas=replicas, steps=steps, n_test=100, generator=generator, device=device, progress=progress, path=path,
         save_every=save_every)  # fmt: skip

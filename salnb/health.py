@@ -9,16 +9,32 @@ from .contestants import DeepContestant
 from .lyapunov import lyapunov_spectrum
 from .networks import DeepNet, TanhRNN, rnn_step
 from .profile import gradient_profile
+from .row_sal import row_squares
 from .training import losses
+
+PROBES = 4  # random tangents per state, where a sensitivity is the length of a Jacobian's row
+
+
+def is_plain(model: nn.Module) -> bool:
+    """Whether a neuron's sensitivity is |f'| times the length of its weights."""
+    return type(model) is DeepNet or isinstance(model, TanhRNN)
 
 
 def log_sensitivity_of(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Log RMS sensitivity (R,) over samples, neurons and time or depth (first layer left out); nan for cells and layer norm."""
+    """Log RMS sensitivity (R,) over samples, neurons and time or depth (first layer left out).
+
+    Of gated cells, layer norm and shortcuts: of the Jacobian's rows, with a few random tangents, see ``salnb.row_sal``.
+    """
     if isinstance(model, TanhRNN):
         layer = model.recurrent[0]
         return _log_rms((1 - model(inputs)[1].square()) * _row_norms(layer.weight))
-    if type(model) is not DeepNet:
-        return inputs.new_full((model.replicas[0],), float("nan"))
+    if not is_plain(model):
+        generator = torch.Generator().manual_seed(0)
+        logs = []
+        for function, states, _ in model.maps(inputs, generator):
+            probes = torch.randn((PROBES, *states.shape), generator=generator, dtype=states.dtype).to(states.device)
+            logs.append(0.5 * row_squares(function, states, probes).mean(-1).log())
+        return torch.stack(logs).mean(0) if logs else inputs.new_full((model.replicas[0],), float("nan"))
     slope, state, logs = activation_formulas(model.hidden[0].activation).slope, inputs, []
     for i, layer in enumerate(model.hidden):
         pre = layer(state)
@@ -75,11 +91,28 @@ def layers_of(model: DeepNet, inputs: Tensor) -> list[Tensor]:
     return states[1:]
 
 
-def arriving(model: DeepNet | TanhRNN, inputs: Tensor, generator: torch.Generator) -> Tensor:
+def states_of(model: DeepContestant | CellRNN, inputs: Tensor) -> list[Tensor]:
+    """The outputs of all hidden layers, or the states at all time steps."""
+    if isinstance(model, DeepNet):
+        return layers_of(model, inputs)
+    step, states = _cell_step(model), [model.first_state(inputs)]
+    for drive in inputs.unbind(0):
+        states.append(step(states[-1], drive))
+    return states[1:]
+
+
+def arriving(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Log10 of the share (R,) of a random error at the end that arrives at the first hidden layer, or at the first time step.
 
-    The error at the end is drawn, not taken from a loss: no label says whether a network could be taught. Tanh networks only.
+    The error at the end is drawn, not taken from a loss: no label says whether a network could be taught.
     """
+    if not is_plain(model):
+        with torch.enable_grad():
+            states = states_of(model, inputs)
+            error = torch.randn(states[-1].shape, generator=generator, dtype=inputs.dtype).to(inputs)
+            back = torch.autograd.grad(states[-1], states[0], error)[0]
+        began, arrived = (torch.linalg.vector_norm(e, dim=(-2, -1)) for e in (error, back))
+        return (arrived / began).clamp_min(1e-30).log10()
     if isinstance(model, TanhRNN):
         states, weights = model(inputs)[1].unbind(0), [model.recurrent[0].weight] * len(inputs)
     else:
@@ -98,17 +131,10 @@ def profile_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
         return losses(outputs[-1] if outputs.ndim == 4 else outputs, wanted).sum()
 
-    if type(model) is DeepNet or isinstance(model, TanhRNN):
+    if is_plain(model):
         return gradient_profile(model, inputs, targets, loss)
     with torch.enable_grad():
-        if isinstance(model, DeepContestant):
-            hidden = layers_of(model, inputs)
-            outputs = model.readout(hidden[-1])
-        else:
-            step, state, hidden = _cell_step(model), model.first_state(inputs), []
-            for drive in inputs.unbind(0):
-                state = step(state, drive)
-                hidden.append(state)
-            outputs = model.readout(state[..., : model.n])
+        hidden = states_of(model, inputs)
+        outputs = model.readout(hidden[-1][..., : model.readout.weight.shape[-1]])  # of an LSTM's state h and c only h
         gradients = torch.autograd.grad(loss(outputs, targets), hidden)
     return torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=-1) for g in gradients], -1)

@@ -46,6 +46,7 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
     for name in ("gain 1", "gain 1.1", "layer norm", "residual", "xavier"):
         yield f"digits, {name}", dict(digits, **{**starts, **others}[name])
     yield "disc_and_ring, orthogonal + SAL", dict(task="disc_and_ring", init="orthogonal")
+    yield "disc_and_ring, layer norm + SAL", dict(task="disc_and_ring", architecture="layer_norm", gain=1.0)
     yield "disc_and_ring, SAL before", dict(task="disc_and_ring", sal=dict(when="before"))
     yield "disc_and_ring, SAL, SGD", dict(task="disc_and_ring", optimizer="sgd")
     yield "disc_and_ring, gain 1, SGD", dict(task="disc_and_ring", optimizer="sgd", **starts["gain 1"])
@@ -58,6 +59,8 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     tuned = {f"gain {g:g}": dict(NONE, gain=g) for g in GAINS}
     orthogonal = dict(NONE, gain=1.0, init="orthogonal")
     cells = {cell: dict(NONE, cell=cell) for cell in ("relu", "gru", "lstm")}
+    cells["plain_gru"] = dict(NONE, cell="plain_gru", replicas=8)  # a step of a gated cell takes four times as long
+    cells |= {f"{cell} + SAL": dict(cell=cell, replicas=8) for cell in ("plain_gru", "gru")}
     yield "xor, SAL from 0.5", dict(seed=923012)
     yield "xor, SAL where unhealthy", dict(seed=PAIRED)
     yield "xor, SAL before", dict(sal=dict(when="before"), seed=PAIRED)
@@ -76,6 +79,9 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     yield "xor, SAL from 1", dict(gain=1.0)
     for name in ("gain 0.8", "gain 1.2", "gain 1.3"):
         yield f"xor, {name}", tuned[name]
+    for gain in (1.5, 2.0):  # where the window ends
+        yield f"xor, gain {gain:g}", dict(NONE, gain=gain)
+    yield "xor, orthogonal + SAL", dict(init="orthogonal")
     throughout = dict(sal=dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1))
     yield "xor, SAL throughout", throughout
     yield "xor, SAL while struggling", dict(sal=dict(when="struggling", learning_lr=1e-3, learning_target=1.0, every=1))

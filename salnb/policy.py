@@ -1,7 +1,7 @@
 """The recipe of the experiments: when and how SAL acts beside learning, and at what rates."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from .adjustment import check_settings
 
@@ -59,6 +59,9 @@ class Policy:
 # What the search of recipes found, see ``book/results/recipes.json`` and the experiment chapters.
 DEEP = Policy(lr=4e-3, average="rms", passes=1000, batch=32, when="struggling", learning_lr=3e-4)
 LAG = Policy(lr=2e-3, passes=2000, batch=8, when="unhealthy", learning_lr=5e-3, learning_target=1.5, every=5)
+# Layer norm, shortcuts and gates, by rows of the Jacobian. Layer norm starts above target and has to come down.
+DEEP_ROWS = Policy(lr=0.02, rule="proportional", average="rms", passes=100, rest=0.0, batch=16, when="before")
+LAG_ROWS = replace(LAG, average="rms")
 DEEP_RATES, LAG_RATES = {"adam": 3e-5, "sgd": 1e-2}, {"adam": 3e-4, "sgd": 3e-3}
 
 

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from .checkpoints import Progress, is_due, load_checked, save_atomically
 from .denormals import flushed_denormals
-from .health import exponent_of, log_sensitivity_of, profile_of
+from .health import exponent_of, is_plain, log_sensitivity_of, profile_of
 from .policy import Policy
 from .problem import Problem
 from .progress import progress_bar
+from .row_sal import RowSAL
 from .sal import SAL
 from .training import guess_loss, learn, logits_of, make_optimizer, rate_factor
-from .vigilance import keep_sensitive
+from .vigilance import keep_sensitive, observe
 
 SAMPLES = 8  # of each replica, where exponents and gradients are measured
 LOOKS, DEEP_LOOKS = 100, 10
@@ -50,9 +51,10 @@ class Run:
         if path is not None and path.exists():
             self._load()
 
-    def _attach(self) -> SAL:
+    def _attach(self) -> SAL | RowSAL:
         p = self.policy
-        return SAL(self.model, lr=p.lr, target=p.target, decay=p.decay, rule=p.rule, average=p.average)
+        common = dict(lr=p.lr, target=p.target, decay=p.decay, rule=p.rule)
+        return SAL(self.model, average=p.average, **common) if is_plain(self.model) else RowSAL(self.model, **common)
 
     def _tensors(self) -> dict:
         parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "running": self.running,
@@ -107,7 +109,7 @@ class Run:
         """One label-free pass with a SAL step; True when nearly all neurons have come to rest."""
         inputs, _ = self.problem.draw(self.policy.batch, self.data, self.replicas, device=self.device)
         with torch.no_grad(), flushed_denormals():
-            self.model(inputs)
+            observe(self.model, self.sal, inputs)
             self.sal.step()
         self.at.passes += 1
         self.at.quiet = self.at.quiet + 1 if float(self.sal.share_below_target().mean()) < self.policy.rest else 0

@@ -1,18 +1,27 @@
 """SAL while a network learns: in which replicas it acts, and that the others keep their weights."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .denormals import flushed_denormals
 from .health import arriving
-from .networks import DeepNet, TanhRNN
+from .networks import DeepNet
 from .policy import Policy
+from .row_sal import RowSAL
 from .sal import SAL
 
 HEALTH_SAMPLES = 4  # of each replica, through which a random error is sent back
 
 
-def adjust(sal: SAL, acting: Tensor) -> None:
+def observe(model: nn.Module, sal: SAL | RowSAL, inputs: Tensor) -> None:
+    """Lets SAL see what the model makes of these inputs."""
+    if isinstance(sal, RowSAL):
+        sal.observe(inputs)
+    else:
+        model(inputs)
+
+
+def adjust(sal: SAL | RowSAL, acting: Tensor) -> None:
     """One SAL step in the ``acting`` replicas (R,), from the pass that is waiting; the others keep their weights."""
     if acting.all():
         sal.step()
@@ -25,7 +34,7 @@ def adjust(sal: SAL, acting: Tensor) -> None:
             p.copy_(torch.where(acting.view(-1, *[1] * (p.ndim - 1)), p, old))
 
 
-def keep_sensitive(model: DeepNet | TanhRNN, sal: SAL, policy: Policy, inputs: Tensor, *, running: Tensor, guessing: float,
+def keep_sensitive(model: nn.Module, sal: SAL | RowSAL, policy: Policy, inputs: Tensor, *, running: Tensor, guessing: float,
                    generator: torch.Generator) -> Tensor:  # fmt: skip
     """SAL after a learning step, in the replicas where the policy asks for it; returns which (R,)."""
     acting = torch.ones_like(running, dtype=torch.bool) if policy.when == "throughout" else running > policy.loss_share * guessing
@@ -36,7 +45,7 @@ def keep_sensitive(model: DeepNet | TanhRNN, sal: SAL, policy: Policy, inputs: T
             acting = acting & (arriving(model, few, generator) < policy.decades)
             model.train()
         if acting.any():
-            if isinstance(model, TanhRNN) or policy.when == "unhealthy":  # SAL's pass; elsewhere the learning step's has been one
-                model(inputs)
+            if type(model) is not DeepNet or policy.when == "unhealthy":  # SAL's pass; elsewhere the learning step's has been one
+                observe(model, sal, inputs)
             adjust(sal, acting)
     return acting

@@ -123,8 +123,9 @@ def test_digits_are_judged_on_held_out_images():
 
 @pytest.mark.parametrize("function, arguments, word", [
     (train_lag, dict(lag=0), "lag"), (train_lag, dict(task="parity"), "task"), (train_deep, dict(task="xor"), "task"),
-    (train_deep, dict(task=3), "task"), (train_lag, dict(cell="lstm"), "sal"), (train_lag, dict(cell="x"), "cell"),
-    (train_deep, dict(task="parity", architecture="residual"), "sal"), (train_deep, dict(task="parity", depth=0), "depth"),
+    (train_deep, dict(task=3), "task"), (train_lag, dict(cell="lstm", sal={"average": "mean"}), "rms"),
+    (train_deep, dict(task="parity", architecture="residual", sal={"average": "mean"}), "rms"),
+    (train_lag, dict(cell="x"), "cell"), (train_deep, dict(task="parity", depth=0), "depth"),
     (train_deep, dict(task="parity", init="zeros"), "init"), (train_deep, dict(task="parity", optimizer="x"), "optimizer"),
     (train_deep, dict(task="parity", lr=0), "lr"), (train_lag, dict(steps=0), "steps"), (train_lag, dict(replicas=0), "replicas"),
     (train_lag, dict(sal={"x": 1}), "sal"), (train_deep, dict(task=lagged), "task"), (train_lag, dict(task=two_moons), "task"),
