@@ -33,7 +33,7 @@ def log_sensitivity_of(model: nn.Module, inputs: Tensor) -> Tensor:
         logs = []
         for function, states, _ in model.maps(inputs, generator):
             probes = torch.randn((PROBES, *states.shape), generator=generator, dtype=states.dtype).to(states.device)
-            logs.append(0.5 * row_squares(function, states, probes).mean(-1).log())
+            logs.append(0.5 * row_squares(function, states, probes).detach().mean(-1).log())
         return torch.stack(logs).mean(0) if logs else inputs.new_full((model.replicas[0],), float("nan"))
     slope, state, logs = activation_formulas(model.hidden[0].activation).slope, inputs, []
     for i, layer in enumerate(model.hidden):

@@ -28,12 +28,13 @@ def row_squares(function: Callable[[Tensor], Tensor], states: Tensor, probes: Te
     Differentiable. Exact where the probes are the M unit vectors times the root of M; unbiased where they are standard normal.
     J v is taken as the derivative of uᵀJ by u, two passes backward: half the time of ``torch.func.jvp`` for layers this small.
     """
-    states = states.detach().requires_grad_()
-    outputs = function(states)
-    weights = torch.zeros_like(outputs, requires_grad=True)
-    (back,) = torch.autograd.grad(outputs, states, weights, create_graph=True)
-    grown = [torch.autograd.grad(back, weights, probe, create_graph=True)[0] for probe in probes]
-    return torch.stack([tangent.square().mean(-2) for tangent in grown]).mean(0)
+    with torch.enable_grad():
+        states = states.detach().requires_grad_()
+        outputs = function(states)
+        weights = torch.zeros_like(outputs, requires_grad=True)
+        (back,) = torch.autograd.grad(outputs, states, weights, create_graph=True)
+        grown = [torch.autograd.grad(back, weights, probe, create_graph=True)[0] for probe in probes]
+        return torch.stack([tangent.square().mean(-2) for tangent in grown]).mean(0)
 
 
 class RowSAL:
