@@ -35,6 +35,7 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
     yield "digits, orthogonal", dict(digits, **others["orthogonal"])
     yield "digits, orthogonal + SAL", dict(digits, init="orthogonal")
     yield "digits, SAL before", dict(digits, sal=dict(when="before"))
+    yield "digits, orthogonal + SAL to 0.985", dict(digits, init="orthogonal", sal=dict(when="before", target=0.985))
     for depth in (10, 30, 100):
         yield f"disc_and_ring, SAL, depth {depth}", dict(task="disc_and_ring", depth=depth)
         yield f"disc_and_ring, gain 1, depth {depth}", dict(task="disc_and_ring", depth=depth, **starts["gain 1"])
@@ -46,7 +47,8 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
     for name in ("gain 1", "gain 1.1", "layer norm", "residual", "xavier"):
         yield f"digits, {name}", dict(digits, **{**starts, **others}[name])
     yield "disc_and_ring, orthogonal + SAL", dict(task="disc_and_ring", init="orthogonal")
-    yield "disc_and_ring, layer norm + SAL", dict(task="disc_and_ring", architecture="layer_norm", gain=1.0)
+    yield "disc_and_ring, layer norm + SAL", dict(
+        task="disc_and_ring", architecture="layer_norm", gain=1.0, replicas=8)  # fmt: skip
     yield "disc_and_ring, SAL before", dict(task="disc_and_ring", sal=dict(when="before"))
     yield "disc_and_ring, SAL, SGD", dict(task="disc_and_ring", optimizer="sgd")
     yield "disc_and_ring, gain 1, SGD", dict(task="disc_and_ring", optimizer="sgd", **starts["gain 1"])
