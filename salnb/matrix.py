@@ -51,7 +51,8 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
         task="disc_and_ring", architecture="layer_norm", gain=1.0, replicas=8)  # fmt: skip
     yield "disc_and_ring, SAL before", dict(task="disc_and_ring", sal=dict(when="before"))
     yield "disc_and_ring, SAL, SGD", dict(task="disc_and_ring", optimizer="sgd")
-    yield "disc_and_ring, gain 1, SGD", dict(task="disc_and_ring", optimizer="sgd", **starts["gain 1"])
+    for name in ("gain 1", "gain 1.1"):
+        yield f"disc_and_ring, {name}, SGD", dict(task="disc_and_ring", optimizer="sgd", **starts[name])
     yield "disc_and_ring, SAL, depth 1000", dict(task="disc_and_ring", depth=1000, replicas=8)
     yield "disc_and_ring, gain 1, depth 1000", dict(task="disc_and_ring", depth=1000, replicas=8, **starts["gain 1"])
 
