@@ -35,7 +35,8 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
     yield "digits, orthogonal", dict(digits, **others["orthogonal"])
     yield "digits, orthogonal + SAL", dict(digits, init="orthogonal")
     yield "digits, SAL before", dict(digits, sal=dict(when="before"))
-    yield "digits, orthogonal + SAL to 0.985", dict(digits, init="orthogonal", sal=dict(when="before", target=0.985))
+    for name, target in (("before", 1.0), ("to 0.985", 0.985)):
+        yield f"digits, orthogonal + SAL {name}", dict(digits, init="orthogonal", sal=dict(when="before", target=target))
     for depth in (10, 30, 100):
         yield f"disc_and_ring, SAL, depth {depth}", dict(task="disc_and_ring", depth=depth)
         yield f"disc_and_ring, gain 1, depth {depth}", dict(task="disc_and_ring", depth=depth, **starts["gain 1"])
