@@ -53,6 +53,7 @@ def spectrum_row() -> Row:
     """Full spectrum of one network."""
     ours = [Contender("salnb", "salnb", "ours:spectrum", "ours"),
             Contender("salnb, TanhRNN", "salnb", "ours:spectrum", "ours", {"form": "network"}),
+            Contender("salnb, tanh_map", "salnb", "ours:spectrum", "ours", {"form": "map"}),
             Contender("salnb, QR each step", "salnb", "ours:spectrum", "other", {"every": 1}, {"steps": 250})]  # fmt: skip
     peers = [Contender("JAX scan", "jax", "jax_scan:spectrum"),
              Contender("JAX scan, QR every 2nd step", "jax", "jax_scan:spectrum", "tuned", {"every": 2}),
@@ -65,7 +66,8 @@ def spectrum_row() -> Row:
 
 def maximum_row() -> Row:
     """Time until the leading exponent is known to 0.001."""
-    forms = (("float64", "function", ""), ("float32", "function", ""), ("float32", "network", ", TanhRNN"))
+    forms = (("float64", "function", ""), ("float32", "function", ""), ("float32", "network", ", TanhRNN"),
+             ("float32", "map", ", tanh_map"))  # fmt: skip
     ours = [Contender(f"salnb, {dtype}{extra}", "salnb", "ours:maximum", "ours", {"dtype": dtype, "form": form})
             for dtype, form, extra in forms]  # fmt: skip
     peers = [Contender(f"JAX scan, {dtype}{', one trajectory' * single}", "jax", "jax_scan:maximum",
@@ -83,7 +85,8 @@ def sweep_rows() -> list[Row]:
     for k, title, full in ((1, "maximum exponent", {}), (128, "full spectrum", {"gains": 8, "steps": 160})):
         less = {"steps": 100} if k == 1 else {"gains": 4, "steps": 40}
         short = "float32" if k == 1 else "float64"  # a tail needs its digits, a leading exponent does not
-        forms = [("float64", "function", ""), (short, "function", ""), (short, "network", ", TanhRNN")]
+        forms = [("float64", "function", ""), (short, "function", ""), (short, "network", ", TanhRNN"),
+                 (short, "map", ", tanh_map")]  # fmt: skip
         ours = [Contender(f"salnb, {dtype}{extra}", "salnb", "ours:sweep", "ours", {"dtype": dtype, "form": form}, full)
                 for dtype, form, extra in dict.fromkeys(forms)]  # fmt: skip
         peers = [Contender(f"JAX scan, {dtype}", "jax", "jax_scan:sweep", options={"dtype": dtype}, less=full)

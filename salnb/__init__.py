@@ -4,6 +4,7 @@ from .bptt import backprop_through_time, gradient_profile
 from .covariant import CovariantVectors, covariant_vectors
 from .functional import log_sensitivity, neuron_sensitivity, sensitivity_gradient
 from .lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from .maps import tanh_map
 from .monitor import SensitivityMonitor
 from .networks import DeepNet, TanhRNN, rnn_step
 from .sal import SAL, sal_pretrain
@@ -26,4 +27,5 @@ __all__ = [
     "rnn_step",
     "sal_pretrain",
     "sensitivity_gradient",
+    "tanh_map",
 ]

@@ -1,6 +1,6 @@
 """The arithmetic of one SAL step: layers of one shape side by side, their sensitivities, averages and changes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -38,7 +38,10 @@ class Measure(NamedTuple):
 def flat_calls(layer: WatchedLayer, calls: Sequence[Observation]) -> Sequence[Observation]:
     r"""Each call's inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N), time steps being further samples."""
     dimensions = layer.weight.ndim
-    if all(x.shape == u.shape and u.ndim == dimensions for x, u in calls):
+    for x, u in calls:
+        if x.shape != u.shape or u.ndim != dimensions:
+            break
+    else:
         return calls
     *replicas, _, m = layer.weight.shape
 
@@ -72,50 +75,13 @@ Piece = Sequence[Sequence[Observation]]  # some of the samples: of each of the L
 
 
 @dataclass(frozen=True)
-class Part:
-    """As many layers of one shape, and as many of their samples in a piece, as a processor's cache holds."""
+class Stack:
+    """As many layers of one shape and setting, and as many of their samples in a piece, as a processor's cache holds."""
 
-    weight: Tensor  # (L, ..., N, M)
+    weight: Tensor  # (L, ..., N, M), which ``move`` writes to
     mask: Tensor | None  # (L, ..., N, M)
     pieces: Sequence[Piece]
     activation: Activation
-
-    def _join(self, tensors: Iterable[Sequence[Tensor]]) -> Tensor:
-        whole = [parts[0] if len(parts) == 1 else torch.cat(parts, -2) for parts in tensors]
-        return (whole[0].unsqueeze(0) if len(whole) == 1 else torch.stack(whole)).to(self.weight.dtype)
-
-    @cached_property
-    def responses(self) -> list[tuple[Tensor, Callable[[], Tensor]]]:
-        """|f'| (L, ..., S, N) of each piece, with what gives sgn(f') f''."""
-        return [
-            steepness_and_bend(self.activation, self._join([u for _, u in calls] for calls in piece)) for piece in self.pieces
-        ]
-
-    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
-        first = sum(steepness.sum(-2) for steepness, _ in self.responses)
-        second = sum(steepness.square().sum(-2) for steepness, _ in self.responses)
-        samples = sum(steepness.shape[-2] for steepness, _ in self.responses)
-        return torch.linalg.vector_norm(self.weight, dim=-1), first / samples, second / samples
-
-    def change(self, stretch: Tensor, share: Tensor, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """stretch · w + share · mean of sgn(f') f'' x, for the ``moving`` layers (l, ..., N, M), and for biases (l, ..., N)."""
-        some = slice(None) if len(moving) == len(self.weight) else moving
-        by_weight, by_bias = self.weight[some] * stretch[some].unsqueeze(-1), torch.zeros_like(share[some])
-        if self.activation.curvature is not torch.zeros_like:
-            share = (share[some] / sum(steepness.shape[-2] for steepness, _ in self.responses)).unsqueeze(-2)
-            for piece, (_, bend_of) in zip(self.pieces, self.responses, strict=True):
-                bend, inputs = bend_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
-                by_weight.flatten(0, -3).baddbmm_(bend.flatten(0, -3).mT, inputs.flatten(0, -3))
-                by_bias += bend.sum(-2)
-        return by_weight if self.mask is None else by_weight * self.mask[some], by_bias
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Layers of one shape and setting, with a leading layer dimension L."""
-
-    parts: Sequence[Part]
     old: Tensor | None  # (L, ..., N)
     lr: Tensor  # (L, 1, ...), as the next two
     target: Tensor
@@ -123,9 +89,28 @@ class Stack:
     rule: str
     average: str
 
+    @property
+    def _connected(self) -> Tensor:
+        return self.weight if self.mask is None else self.weight * self.mask
+
+    def _join(self, tensors: Iterable[Sequence[Tensor]]) -> Tensor:
+        whole = [parts[0] if len(parts) == 1 else torch.cat(parts, -2) for parts in tensors]
+        return (whole[0].unsqueeze(0) if len(whole) == 1 else torch.stack(whole)).to(self.weight.dtype)
+
     @cached_property
-    def _moments(self) -> Sequence[Tensor]:
-        return [torch.cat(each) for each in zip(*(part.moments() for part in self.parts), strict=True)]
+    def _responses(self) -> list[tuple[Tensor, Callable[[], Tensor]]]:
+        """|f'| (L, ..., S, N) of each piece, with what gives sgn(f') f''."""
+        return [
+            steepness_and_bend(self.activation, self._join([u for _, u in calls] for calls in piece)) for piece in self.pieces
+        ]
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
+        first = sum(steepness.sum(-2) for steepness, _ in self._responses)
+        second = sum(steepness.square().sum(-2) for steepness, _ in self._responses)
+        samples = sum(steepness.shape[-2] for steepness, _ in self._responses)
+        return torch.linalg.vector_norm(self._connected, dim=-1), first / samples, second / samples
 
     def measure(self) -> Measure:
         norm, first, second = self._moments
@@ -133,16 +118,29 @@ class Stack:
         average = next_average(self.old, norm * first, squares, self.decay, self.average)
         return Measure(average, log_sensitivity(squares.sqrt()))
 
-    def changes(self, average: Tensor) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """Which layers of the stack move, with the changes of their weights (l, ..., N, M) and biases (l, ..., N)."""
+    def move(self, average: Tensor) -> tuple[list[int], Tensor, Tensor]:
+        """Which layers of the stack move, where their weights move to (l, ..., N, M) and by how much their biases (l, ..., N)."""
         norm, first, _ = self._moments
         amount = self.lr * pull(average, self.target, self.rule)
         # A row of norm 0 has no direction: divided by 1 instead, its gradient stays 0.
         stretch, share = amount * first / torch.where(norm > 0, norm, 1.0), amount * norm
         # A layer at rest costs no product, unless a device would have to be waited for to know.
-        moves, start = amount.flatten(1).any(1).tolist() if amount.is_cpu else [True] * len(amount), 0
-        for part in self.parts:
-            rows = slice(start, start + len(part.weight))
-            if moving := [i for i, moved in enumerate(moves[rows]) if moved]:
-                yield [start + i for i in moving], *part.change(stretch[rows], share[rows], moving)
-            start = rows.stop
+        moves = amount.flatten(1).any(1).tolist() if amount.is_cpu else [True] * len(amount)
+        moving = [i for i, moved in enumerate(moves) if moved]
+        return moving, *self._moved(stretch, share, moving)
+
+    def _moved(self, stretch: Tensor, share: Tensor, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """w + stretch · w + share · mean of sgn(f') f'' x for the ``moving`` layers, and by how much their biases move."""
+        some = slice(None) if len(moving) == len(self.weight) else moving
+        weight, mask, by_bias = self.weight[some], None if self.mask is None else self.mask[some], torch.zeros_like(share[some])
+        weight.addcmul_(self._connected[some], stretch[some].unsqueeze(-1))
+        if moving and self.activation.curvature is not torch.zeros_like:
+            share = (share[some] / sum(steepness.shape[-2] for steepness, _ in self._responses)).unsqueeze(-2)
+            for piece, (_, bend_of) in zip(self.pieces, self._responses, strict=True):
+                bend, inputs = bend_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
+                if mask is None:
+                    weight.flatten(0, -3).baddbmm_(bend.flatten(0, -3).mT, inputs.flatten(0, -3))
+                else:
+                    weight.add_((bend.mT @ inputs).mul_(mask))
+                by_bias += bend.sum(-2)
+        return weight, by_bias

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -44,14 +45,17 @@ class Evolution:
         self._doubts, self._looks = 0, 0
         self.grown = self._rest = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
 
-    def run(self, drive: list[tuple]) -> tuple[Tensor, list[int]]:
-        """Moves on by one step per entry; log growth at every reduction (n, ..., k), and how many steps each spans."""
-        rows, spans, done = [], [], 0
+    def run(self, drive: list[tuple], ends: list[int] | None = None) -> tuple[Tensor, list[int]]:
+        """Moves on by one step per entry; log growth at every reduction (n, ..., k), and how many steps each spans.
+
+        There is a reduction after so many steps as ``ends`` says, which is after the last one if nothing is said.
+        """
+        rows, spans, done, ends = [], [], 0, ends or [len(drive)]
         while done < len(drive):
             # whole intervals, so that looking does not add reductions
             stop = min(len(drive), done + self.interval * max(1, min(16, SEGMENT // self.interval)))
             state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
-            logs, lengths, observed = self._segment(drive[done:stop])
+            logs, lengths, observed = self._segment(drive, done, stop, ends)
             damage, slope = self._damage(logs, max(lengths))
             if self.adaptive and damage > self.tolerance and self.interval > 1:
                 self.state, self.frame = state, frame  # again from there, more closely
@@ -84,10 +88,11 @@ class Evolution:
         """The frame as a QR decomposition of the whole product would have left it."""
         return householder(self.frame)[0] if self.method == "elimination" else self.frame
 
-    def _segment(self, drive: list[tuple]) -> tuple[Tensor, list[int], Tensor | float]:
+    def _segment(self, drive: list[tuple], done: int, stop: int, ends: list[int]) -> tuple[Tensor, list[int], Tensor | float]:
         diagonals, lengths, doubtful, observed = [], [], [], 0.0
-        for first in range(0, len(drive), self.interval):
-            chunk = drive[first : first + self.interval]
+        while done < stop:
+            chunk = drive[done : min(done + self.interval, ends[bisect_right(ends, done)], stop)]
+            done += len(chunk)
             for given in chunk:
                 if self.observe is not None:
                     observed = observed + self.observe(self.state, *given)
@@ -133,5 +138,5 @@ class Evolution:
                 f"qr_every: {self.interval} steps between two QR decompositions spread the tangents further than the digits of "
                 f"{self.frame.dtype} can hold, so the smallest exponents are rounding noise; use a smaller number, or 'auto'",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )

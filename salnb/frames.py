@@ -71,9 +71,10 @@ class Elimination:
         exchange = torch.lu_unpack(self._packed, self._pivots, unpack_data=False)[0]
         # P as an index, so that its product with L is a gather: row i of P L is row source[i] of L.
         source = (exchange @ self._places).long() + self._starts
-        lower = self._packed.tril_(-1)
-        lower.diagonal(dim1=-2, dim2=-1).fill_(1.0)
-        torch.index_select(lower.reshape(-1, k), 0, source.flatten(), out=self._frame)
+        # The packed factors are stored by columns: their transpose is what a processor reads in order.
+        self._packed.mT.triu_(1).diagonal(dim1=-2, dim2=-1).fill_(1.0)
+        lower = self._packed if self._packed.ndim == 2 else self._packed.reshape(-1, k)
+        torch.index_select(lower, 0, source.flatten(), out=self._frame)
         return self._frame.view(tangents.shape), diagonal
 
 

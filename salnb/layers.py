@@ -120,3 +120,11 @@ class ReplicaLinear(nn.Module):
     def extra_repr(self) -> str:
         *replicas, n, m = self.weight.shape
         return f"n_in={m}, n_out={n}, replicas={tuple(replicas)}, activation={self.activation}"
+
+
+@torch.no_grad()
+def gather(parameters: list[nn.Parameter]) -> None:
+    """Puts parameters of one shape side by side in memory, so that SAL can take all layers of a deep network at once."""
+    if len(parameters) > 1:
+        for parameter, place in zip(parameters, torch.stack(parameters).unbind(0), strict=True):
+            parameter.data = place

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .benettin import LONGEST, Evolution
+from .benettin import LONGEST, SEGMENT, Evolution
 from .denormals import flushed_denormals
 from .growth import Growth
 from .progress import progress_bar
@@ -42,6 +42,18 @@ def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None:
 def _same_shape(state: Tensor, following: Tensor) -> None:
     if following.shape != state.shape:
         raise ValueError(f"step: got state shape {tuple(following.shape)} back from {tuple(state.shape)}, expected no change")
+
+
+def _run(evolution: Evolution, drive: list[tuple], begin: int, ends: list[int]) -> list[tuple[Tensor, list[int]]]:
+    """The log growth, settled, in each of the blocks up to these ends, and how many steps each row of it spans."""
+    rows, spans = evolution.run(drive[begin : ends[-1]], [end - begin for end in ends])
+    rows, found, row = evolution.settle(rows), [], 0
+    for end in ends:
+        start = row
+        while begin < end:
+            begin, row = begin + spans[row], row + 1
+        found.append((rows[start:row], spans[start:row]))
+    return found
 
 
 @torch.no_grad()
@@ -110,15 +122,17 @@ def lyapunov_spectrum(
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
     n_blocks = min(N_BLOCKS, n_steps)
     ends = [n_warmup + n_steps * b // n_blocks for b in range(n_blocks + 1)]
+    # A single tangent has nothing to settle at the end of a block, so that several are run between two looks.
+    together = max(1, SEGMENT * n_blocks // n_steps) if k == 1 else 1
+    groups = [ends[b : b + together + 1] for b in range(0, n_blocks, together)]
     growth = Growth.empty(dt) if resume is None else resume.growth
     with flushed_denormals():
         if n_warmup:
-            evolution.settle(evolution.run(drive[:n_warmup])[0])
+            _run(evolution, drive, 0, [n_warmup])
             evolution.observed, evolution.longest = 0.0, LONGEST  # what a warm-up met need not come back
-        pairs = list(zip(ends[:-1], ends[1:], strict=True))
-        for start, stop in progress_bar(pairs, enabled=progress, label="Lyapunov exponents"):
-            rows, spans = evolution.run(drive[start:stop])
-            growth = growth.extended(evolution.settle(rows), spans, history)
+        for begin, *stops in progress_bar(groups, enabled=progress, label="Lyapunov exponents"):
+            for rows, spans in _run(evolution, drive, begin, stops):
+                growth = growth.extended(rows, spans, history)
     if sensitivity:
         growth = growth.observing(evolution.observed, n_steps)
     return LyapunovSpectrum.of(growth, evolution.state, evolution.orthonormal_frame())

@@ -1,4 +1,4 @@
-"""A feed-forward module as a map of its own input, fed back what it puts out."""
+"""Maps of a state to itself: a feed-forward module that is fed back what it puts out, and a bare matrix of weights."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .activations import from_module
-from .tangents import automatic_tangent_step
+from .tangents import Product, automatic_tangent_step
 
 
 def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
@@ -54,4 +54,60 @@ def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
     step.jvp = tangent_step if known else automatic_tangent_step(step)
     if any(isinstance(part, nn.Linear) and from_module(after) for part, after in zip(parts, parts[1:], strict=False)):
         step.mean_square_sensitivity = mean_square_sensitivity
+    return step
+
+
+def tanh_map(weight: Tensor, gain: float | Tensor = 1.0) -> Callable[..., Tensor]:
+    r"""The field's favourite chaotic map, a network given by its weights alone, at one gain or at many.
+
+    .. math:: x_{t+1} = \tanh(g\, W x_t)
+
+    Args:
+        weight: (N, N), W; used as it is now. It is shared by all systems: one product serves them, whatever their number.
+        gain: g, a number, or one for each system, of a shape that broadcasts with the leading dimensions of the state.
+
+    Returns:
+        ``step(x)`` with x (..., N) -> the next x, with the analytic ``step.jvp``, for ``lyapunov_spectrum``.
+
+    Raises:
+        ValueError: a weight that is not a square matrix of floating-point numbers.
+
+    Source: Sompolinsky, Crisanti and Sommers, Physical Review Letters 61 (1988) 259, with discrete time.
+
+    Example:
+        >>> step = tanh_map(torch.eye(2), gain=torch.tensor([0.0, 1.0, 2.0]))
+        >>> step(torch.ones(3, 2))
+        tensor([[0.0000, 0.0000],
+                [0.7616, 0.7616],
+                [0.9640, 0.9640]])
+    """
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or len(weight) != weight.shape[1] or not weight.is_floating_point():
+        shown = tuple(weight.shape) if isinstance(weight, Tensor) else weight
+        raise ValueError(f"weight: got {shown!r}, expected a floating-point tensor (N, N), a row per neuron")
+    weight = weight.detach()
+    gains = gain.to(weight).unsqueeze(-1) if isinstance(gain, Tensor) else None
+    return _tanh_map(Product(weight if gains is not None else gain * weight), gains, fresh=True)
+
+
+def _tanh_map(product: Product, gains: Tensor | None, fresh: bool) -> Callable[..., Tensor]:
+    """With ``fresh``, tangents come in memory of their own; without, they last until the step after the next one."""
+    columns, one = product.columns, product.columns.new_ones(())
+    n = len(columns)
+
+    def step(state: Tensor) -> Tensor:
+        if state.shape[-1] != n:
+            raise ValueError(f"state: got {state.shape[-1]} numbers in the last dimension, expected {n}, a number per neuron")
+        drive = state @ columns
+        return (drive if gains is None else drive.mul_(gains)).tanh_()
+
+    def tangent_step(state: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
+        following, single = step(state), tangents.shape[-1] == 1 and state.ndim > 1
+        rows = tangents.squeeze(-1) if single else tangents.mT
+        moved = rows @ columns if fresh else product(rows)
+        slope = torch.addcmul(one, following, following, value=-1)
+        slope = slope if gains is None else slope.mul_(gains)
+        return following, moved.mul_(slope).unsqueeze(-1) if single else moved.mul_(slope.unsqueeze(-2)).mT
+
+    step.jvp = tangent_step
+    step.frozen = lambda: _tanh_map(Product(columns.mT), gains, fresh=False)
     return step

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .activations import activation_formulas
-from .layers import ReplicaLinear, as_shape, check_sizes
+from .layers import ReplicaLinear, as_shape, check_sizes, gather
 from .recurrent import TanhRNN
 from .steps import rnn_step
 
@@ -49,6 +49,8 @@ class DeepNet(nn.Module):
         self.hidden = nn.ModuleList(
             ReplicaLinear(width if i else n_in, width, activation=activation, **common) for i in range(depth)
         )
+        gather([layer.weight for layer in self.hidden[1:]])
+        gather([layer.bias for layer in self.hidden[1:]])
         self.readout = ReplicaLinear(width, n_out, **common)
         self.n_in = n_in
 

@@ -115,13 +115,16 @@ class PassRecorder:
                                "attached, once for every step()")  # fmt: skip
         silent, empty, changed, found = [], False, [], []
         for layer, calls in zip(self.watched, self.finished, strict=True):
-            found.append([(x, u) for x, u, *_ in calls])
-            if not calls:
-                silent.append(layer.name)
+            pairs = []
             for x, u, seen_x, seen_u in calls:
-                empty = empty or u.numel() == 0
-                if version(x) != seen_x or version(u) != seen_u:
+                pairs.append((x, u))
+                empty = empty or not u.numel()
+                # An inference tensor counts no versions, and cannot be asked.
+                if (seen_x is not None and x._version != seen_x) or (seen_u is not None and u._version != seen_u):
                     changed.append(layer.name)
+            if not pairs:
+                silent.append(layer.name)
+            found.append(pairs)
         if silent:
             raise RuntimeError(f"SAL: the layers {', '.join(silent)} are watched but did not run in the last pass; "
                                "leave them out with layers=")  # fmt: skip

@@ -5,13 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .tangents import Product
+
 
 def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Callable[..., Tensor]:
     """Our TanhRNN: batch dimensions between replicas and neurons are folded into one, as its layers expect.
 
     ``weights`` fixes the recurrent weights; without it they are asked for at every call, so that the step follows learning.
+    Tangents pushed by fixed weights last until the step after the next one, which writes over them.
     """
     replicas, (first, last) = module.replicas, (module.recurrent[0], module.n_hidden[-1])
+    products = None if weights is None else [Product(weight) for weight in weights]
 
     one = first.weight.new_ones(())
 
@@ -42,13 +46,16 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
         go along with it: in chaos, another rounding is another trajectory.
         """
         hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
-        batch = hidden.shape[-2]
-        rows = tangents.reshape(*hidden.shape, k).mT.flatten(-3, -2)  # directions as rows of one product: W is read once
-        for layer, weight in zip(module.recurrent, weights_now(), strict=True):
-            hidden = torch.tanh(layer(hidden, drive if layer is first else None, weight))
-            rows = rows @ weight.mT
-            rows.unflatten(-2, (batch, k)).mul_(torch.addcmul(one, hidden, hidden, value=-1).unsqueeze(-2))
-        return hidden.reshape(state.shape), rows.unflatten(-2, (batch, k)).mT.reshape(tangents.shape)
+        *lead, batch, n = hidden.shape
+        # directions as rows of one product: W is read once
+        rows = tangents.reshape(*lead, batch * k, n) if k == 1 else tangents.reshape(*lead, batch, n, k).mT.flatten(-3, -2)
+        for i, (layer, weight) in enumerate(zip(module.recurrent, weights_now(), strict=True)):
+            hidden = layer.forward(hidden, None if i else drive, weight).tanh_()
+            rows = rows @ weight.mT if products is None else products[i](rows)
+            slope = torch.addcmul(one, hidden, hidden, value=-1)
+            _ = rows.mul_(slope) if k == 1 else rows.view(*lead, batch, k, -1).mul_(slope.unsqueeze(-2))
+        moved = rows if k == 1 else rows.view(*lead, batch, k, n).mT
+        return hidden.reshape(state.shape), moved.reshape(tangents.shape)
 
     def mean_square_sensitivity(state: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Mean over a layer's neurons of s² in this step, (L, ...)."""

@@ -11,7 +11,7 @@ from .gating import RowGate
 from .passes import PassRecorder
 from .pretrain import sal_pretrain
 from .recompute import Observation
-from .stacks import add_changes, stack_layers
+from .stacks import put_back, stack_layers
 from .watch import WatchedLayer
 
 __all__ = ["SAL", "sal_pretrain"]
@@ -114,9 +114,10 @@ class SAL(torch.optim.Optimizer):
             measured = []
             for members, stack, measure in self._measure(observations):
                 for i, average in zip(members, measure.average.unbind(0), strict=True):
-                    self.state[self._layers[i].weight]["sensitivity"] = average.clone()
-                for moving, by_weight, by_bias in stack.changes(measure.average):
-                    add_changes([self._layers[members[j]] for j in moving], by_weight, by_bias)
+                    self.state[self._layers[i].weight]["sensitivity"] = average
+                moving, weight, by_bias = stack.move(measure.average)
+                if moving:
+                    put_back([self._layers[members[j]] for j in moving], weight, by_bias)
                 measured.append((members, measure))
             self._log_sensitivity = self._in_order(measured)
         self._recorder.finished = None

@@ -4,13 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
-from .adjustment import Part, Piece, Stack, flat_calls
+from .adjustment import Piece, Stack, flat_calls
 from .recompute import Observation
 from .watch import WatchedLayer
 
-# Numbers per tensor in between: on a processor they shall fit its cache; a GPU wants everything in one launch.
+# Numbers per tensor in between: on a processor they shall fit its cache, where they are many of one layer; several layers
+# go together until what their calls of PyTorch cost no longer shows. A GPU wants everything in one launch.
 AT_ONCE = {"cpu": 2**16}
+TOGETHER = {"cpu": 2**22}
 
 
 def pieces_of(calls: Sequence[Observation], at_once: float) -> list[Piece]:
@@ -34,7 +37,10 @@ def stack_layers(
     groups: Sequence[Mapping[str, object]],
     averages: Sequence[Tensor | None],
 ) -> Iterator[tuple[list[int], Stack]]:
-    """Groups layers that can be computed in one batched product; yields their indices and the stack."""
+    """Groups layers that can be computed in one batched product; yields their indices and the stack.
+
+    One stack after the other, so that what one has needed is still in the processor's cache when the next one asks for memory.
+    """
     samples = [flat_calls(layer, calls) for layer, calls in zip(layers, observations, strict=True)]
     alike: dict[tuple, list[int]] = {}
     for i, (layer, group, calls) in enumerate(zip(layers, groups, samples, strict=True)):
@@ -45,30 +51,54 @@ def stack_layers(
     for same in alike.values():
         first, group, pre = layers[same[0]], groups[same[0]], samples[same[0]][0][1]
         at_once = AT_ONCE.get(first.weight.device.type, float("inf"))
-        side_by_side = int(min(len(same), max(1, at_once // max(first.weight.numel(), pre.numel()))))
-        few = [same[start : start + side_by_side] for start in range(0, len(same), side_by_side)]
+        together = TOGETHER.get(first.weight.device.type, float("inf"))
+        count = int(min(len(same), max(1, together // max(first.weight.numel(), pre.numel()))))
         numbers = first.weight.new_tensor([[groups[i][name] for i in same] for name in ("lr", "target", "decay")])
-        lr, target, decay = numbers.view(3, -1, *[1] * (first.weight.ndim - 1)).unbind(0)
-        yield same, Stack(
-            parts=[part_of([layers[i] for i in members], [samples[i] for i in members], at_once) for members in few],
-            old=None if averages[same[0]] is None else torch.stack([averages[i] for i in same]),
-            lr=lr,
-            target=target,
-            decay=decay,
-            rule=group["rule"],
-            average=group["average"],
-        )
+        numbers = numbers.view(3, -1, *[1] * (first.weight.ndim - 1))
+        for start in range(0, len(same), count):
+            members = same[start : start + count]
+            lr, target, decay = numbers[:, start : start + count].unbind(0)
+            mask = None if first.mask is None else torch.stack([layers[i].mask for i in members])
+            yield members, Stack(
+                weight=joined([layers[i].weight for i in members]),
+                mask=mask,
+                pieces=pieces_of(samples[members[0]], at_once) if len(members) == 1 else [[samples[i] for i in members]],
+                activation=first.activation,
+                old=None if averages[members[0]] is None else joined([averages[i] for i in members]),
+                lr=lr,
+                target=target,
+                decay=decay,
+                rule=group["rule"],
+                average=group["average"],
+            )
 
 
-def part_of(layers: Sequence[WatchedLayer], samples: Sequence[Sequence[Observation]], at_once: float) -> Part:
-    weight = torch.stack([layer.weight.detach() for layer in layers])
-    mask = None if layers[0].mask is None else torch.stack([layer.mask for layer in layers])
-    pieces = pieces_of(samples[0], at_once) if len(layers) == 1 else [samples]
-    return Part(weight if mask is None else weight * mask, mask, pieces, layers[0].activation)
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of one shape as one (L, ...): a view where they lie one after the other in one memory, else a copy."""
+    first = tensors[0]
+    size, shape, strides, begin = first.numel(), first.shape, first.stride(), first.data_ptr()
+    apart = size * first.element_size()
+    if not first.is_contiguous() or any(
+        tensor.data_ptr() != begin + i * apart or tensor.stride() != strides for i, tensor in enumerate(tensors)
+    ):
+        return torch.stack(tensors)
+    storage = first.untyped_storage()
+    if storage.data_ptr() + storage.nbytes() < begin + len(tensors) * apart:  # neighbors by chance
+        return torch.stack(tensors)
+    return first.detach().as_strided((len(tensors), *shape), (size, *strides))
 
 
-def add_changes(layers: Sequence[WatchedLayer], by_weight: Tensor, by_bias: Tensor) -> None:
-    """Moves weights and biases in place, all in one call: a Python loop over 300 layers costs more than the additions."""
-    pairs = [(layer.weight, change) for layer, change in zip(layers, by_weight.unbind(0), strict=True)]
-    pairs += [(a.bias, change) for a, change in zip(layers, by_bias.unbind(0), strict=True) if a.bias is not None]
-    torch._foreach_add_(*map(list, zip(*pairs, strict=True)))
+def put_back(layers: Sequence[WatchedLayer], weight: Tensor, by_bias: Tensor) -> None:
+    """Weights as they are now and biases with their changes, all in one call: a Python loop costs more than the numbers."""
+    write([layer.weight for layer in layers], weight)
+    if rows := [i for i, layer in enumerate(layers) if layer.bias is not None]:
+        biases = [layers[i].bias for i in rows]
+        write(biases, joined(biases).add_(by_bias if len(rows) == len(layers) else by_bias[rows]))
+
+
+def write(parameters: Sequence[Tensor], values: Tensor) -> None:
+    if parameters[0].data_ptr() != values.data_ptr():
+        torch._foreach_copy_(list(parameters), list(values.unbind(0)))
+        return
+    for parameter in parameters:  # the values are there already; only autograd has to be told
+        increment_version(parameter)

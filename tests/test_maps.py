@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from salnb import lyapunov_spectrum, rnn_step
+from salnb import TanhRNN, lyapunov_spectrum, rnn_step, tanh_map
 from tests.problems import random, sequential
 
 SHARED, TWICE = nn.Tanh(), nn.Linear(5, 5)
@@ -77,3 +77,50 @@ def test_the_step_follows_the_weights():
     before = step.jvp(state, torch.eye(4).double())[1]
     module[0].weight.data.mul_(2)
     torch.testing.assert_close(step.jvp(state, torch.eye(4).double())[1], 2 * before)
+
+
+@pytest.mark.parametrize("k", [1, 3, 6])
+@pytest.mark.parametrize("gain", [1.0, 1.7, "many"])
+@pytest.mark.parametrize("lead", [(), (4,), (3, 4)])
+def test_a_bare_matrix_as_a_map_and_its_tangents(lead, gain, k, device):
+    shapes = (6, 6), (*lead, 6), (*lead, 6, k)
+    weight, state, tangents = (random(*shape, seed=i, device=device) for i, shape in enumerate(shapes))
+    gain = torch.linspace(0.5, 2.0, lead[-1], device=device) if gain == "many" and lead else 1.0 if gain == "many" else gain
+    factor = gain.unsqueeze(-1) if isinstance(gain, torch.Tensor) else gain
+    step, before = tanh_map(weight, gain), state.clone()
+    for form in (step, step.frozen()):
+        following, moved = form.jvp(state, tangents)
+        expected = torch.tanh(factor * torch.einsum("ij,...j->...i", weight, state))
+        torch.testing.assert_close(following, expected, rtol=1e-13, atol=1e-13)
+        assert torch.equal(form(state), following) and torch.equal(state, before)
+        slope = (factor * (1 - expected.square())).unsqueeze(-1)
+        torch.testing.assert_close(moved, slope * (weight @ tangents), rtol=1e-12, atol=1e-12)
+
+
+def test_tangents_of_the_public_map_are_the_callers_to_keep():
+    step, state = tanh_map(random(4, 4)), random(5, 4, seed=1)
+    kept = [step.jvp(state, random(5, 4, 2, seed=i))[1] for i in range(4)]
+    before = [tangents.clone() for tangents in kept]
+    step.frozen().jvp(state, random(5, 4, 2, seed=9))
+    assert all(torch.equal(*pair) for pair in zip(kept, before, strict=True))
+
+
+@pytest.mark.parametrize("settings", [{"k": 1}, {"k": 1, "history": False, "qr_every": "auto"}, {"qr_every": 2}, {}])
+def test_exponents_of_one_matrix_at_many_gains_are_those_of_a_network_each(settings):
+    weight, gains, start = 0.5 * random(6, 6), torch.tensor([0.4, 1.0, 2.5], dtype=torch.float64), random(3, 6, seed=1)
+    found = lyapunov_spectrum(tanh_map(weight, gains), start, n_steps=40, n_warmup=10, **settings)
+    rnn = TanhRNN(0, 6, 1, gain=1.0, replicas=(3,), dtype=torch.float64)
+    rnn.recurrent[0].weight.data.copy_(gains.view(3, 1, 1) * weight)
+    expected = lyapunov_spectrum(rnn_step(rnn), start.unsqueeze(1), n_steps=40, n_warmup=10, **settings)
+    torch.testing.assert_close(found.exponents, expected.exponents.squeeze(1), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("weight", [torch.zeros(3, 4), torch.zeros(2, 3, 3), torch.eye(3, dtype=torch.int64), "a matrix"])
+def test_what_is_no_square_matrix_is_refused_in_words(weight):
+    with pytest.raises(ValueError, match=r"weight: got .*, expected a floating-point tensor \(N, N\)"):
+        tanh_map(weight)
+
+
+def test_a_state_of_another_size_is_refused_in_words():
+    with pytest.raises(ValueError, match="state: got 4 numbers in the last dimension, expected 3"):
+        tanh_map(torch.eye(3))(torch.zeros(2, 4))
