@@ -86,6 +86,7 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     for gain in (1.5, 2.0):  # where the window ends
         yield f"xor, gain {gain:g}", dict(NONE, gain=gain)
     yield "xor, orthogonal + SAL", dict(init="orthogonal")
+    yield "xor, orthogonal + SAL by RMS", dict(init="orthogonal", sal=dict(average="rms"))  # the mean never gets there
     throughout = dict(sal=dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1))
     yield "xor, SAL throughout", throughout
     yield "xor, SAL while struggling", dict(sal=dict(when="struggling", learning_lr=1e-3, learning_target=1.0, every=1))
