@@ -1,5 +1,8 @@
 """One fully connected layer for many independent networks at once, and how its weights are drawn."""
 
+from functools import partial
+from weakref import ref
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -128,3 +131,10 @@ def gather(parameters: list[nn.Parameter]) -> None:
     if len(parameters) > 1:
         for parameter, place in zip(parameters, torch.stack(parameters).unbind(0), strict=True):
             parameter.data = place
+            parameter.__reduce_ex__ = partial(_reduce_alone, ref(parameter))
+
+
+def _reduce_alone(parameter: ref, protocol: int) -> tuple:
+    """How a gathered parameter is pickled: by itself. Pickle would store the whole memory it lies in, once for every layer."""
+    alone = parameter()
+    return nn.Parameter, (alone.detach().clone(), alone.requires_grad)

@@ -1,7 +1,5 @@
 """How the work of a SAL step is cut: whatever the portions, the result is the same, and a layer at rest costs no product."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
@@ -93,38 +91,3 @@ def test_neurons_above_target_stay_bit_for_bit_beside_neurons_that_move():
     sal.step()
     for layer, weight, average in zip(net.hidden[1:], before, sal.sensitivity.values(), strict=True):
         assert torch.equal((layer.weight != weight).any(-1), average < target)
-
-
-def test_a_network_whose_layers_lie_apart_in_memory_moves_by_the_same_bits():
-    gathered = DeepNet(3, 8, 2, 7, gain=0.8, generator=seeded())
-    apart = copy.deepcopy(gathered)
-    hidden = [[layer.weight for layer in net.hidden[1:]] for net in (gathered, apart)]
-    assert stacks.joined(hidden[0]).data_ptr() == hidden[0][0].data_ptr()  # no copy
-    assert stacks.joined(hidden[1]).data_ptr() != hidden[1][0].data_ptr()
-    for net in (gathered, apart):
-        sal = SAL(net, lr=0.1, target=0.9)
-        for seed in range(5):
-            net(random(5, 3, seed=seed).float())
-            sal.step()
-    assert not torch.equal(gathered.hidden[3].weight, DeepNet(3, 8, 2, 7, gain=0.8, generator=seeded()).hidden[3].weight)
-    for name, parameter in gathered.named_parameters():
-        assert torch.equal(parameter, apart.get_parameter(name)), name
-
-
-def test_a_step_between_forward_and_backward_is_noticed_by_autograd():
-    net = DeepNet(3, 8, 2, 4, gain=0.8, generator=seeded())
-    sal, loss = SAL(net), net(random(5, 3).float()).sum()
-    sal.step()
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
-
-
-def test_tensors_are_joined_without_a_copy_only_where_one_memory_holds_them_in_order():
-    memory = torch.arange(24.0)
-    first, second, third = memory[:12].view(3, 2, 2).unbind(0)
-    assert stacks.joined([first, second, third]).data_ptr() == memory.data_ptr()
-    for tensors in ([first, third], [second, first], [first.T, second.T], [first.T, second], [first, second.clone()]):
-        found = stacks.joined(tensors)
-        assert torch.equal(found, torch.stack(tensors))
-        found.zero_()
-    assert torch.equal(memory, torch.arange(24.0))
