@@ -53,7 +53,8 @@ class Evolution:
         rows, spans, done, ends = [], [], 0, ends or [len(drive)]
         while done < len(drive):
             # whole intervals, so that looking does not add reductions
-            stop = min(len(drive), done + self.interval * max(1, min(16, SEGMENT // self.interval)))
+            stop = done + self.interval * max(1, min(16, SEGMENT // self.interval))
+            stop = stop if stop + self.interval <= len(drive) else len(drive)
             state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
             logs, lengths, observed = self._segment(drive, done, stop, ends)
             damage, slope = self._damage(logs, max(lengths))
@@ -71,8 +72,9 @@ class Evolution:
             spans += lengths
             done = stop
             if self.adaptive:
-                more = int(max(self.tolerance - damage, 0.0) / max(slope, 1e-9))
-                self.interval = min(self.interval + more, 2 * self.interval, self.longest)
+                # What was seen is over so many steps as were seen, which at the end of a block may be fewer than an interval.
+                possible = max(lengths) + int(max(self.tolerance - damage, 0.0) / max(slope, 1e-9))
+                self.interval = min(max(possible, self.interval), 2 * self.interval, self.longest)
         return torch.cat(rows), spans
 
     def settle(self, rows: Tensor) -> Tensor:
