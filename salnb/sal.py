@@ -32,9 +32,10 @@ class SAL(torch.optim.Optimizer):
         rule: "one_sided" or "proportional".
         layers: names, or {name: activation} where forward calls the activation as a function, or {name: (activation, other
             layers)} where it acts on a sum: ``{"b": ("tanh", "a")}`` for ``tanh(a(x) + b(h))``, since b alone does not see
-            the sum. Default: every Linear that a
-            known activation module follows, save the one that reads the input and the readout; nn.RNN; DeepNet; TanhRNN.
-        average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much.
+            the sum. Default: every Linear that a known activation module follows, save the one that reads the input and
+            the readout; nn.RNN; DeepNet; TanhRNN.
+        average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much, and past
+            the edge of chaos a recurrent network's mean falls below 1 again: "one_sided" may then climb on without end.
 
     Raises:
         ValueError: a setting out of range, a layer that cannot be watched. RuntimeError: ``step()`` without a pass.
@@ -102,10 +103,8 @@ class SAL(torch.optim.Optimizer):
         Raises:
             RuntimeError: no pass is waiting, or a watched layer did not run in it; nothing is changed then.
         """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
         with torch.no_grad():
             observations = self._recorder.observations()
             gate, self._gate = self._gate, None
