@@ -30,7 +30,10 @@ def test_a_network_whose_layers_lie_apart_in_memory_moves_by_the_same_bits():
 def test_a_step_between_forward_and_backward_is_noticed_by_autograd():
     net = DeepNet(3, 8, 2, 4, gain=0.8, generator=seeded())
     sal, loss = SAL(net), net(random(5, 3).float()).sum()
+    moved = [parameter for layer in net.hidden[1:] for parameter in (layer.weight, layer.bias)]
+    versions = [parameter._version for parameter in moved]
     sal.step()
+    assert all(parameter._version > version for parameter, version in zip(moved, versions, strict=True))  # each, not the first
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
