@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from .bptt import backprop_through_time
+from .cell_bptt import cell_gradients
+from .cells import CellRNN
 from .denormals import flushed_denormals
 from .networks import TanhRNN
 
@@ -23,15 +25,16 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def set_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Gradients of the summed losses into ``.grad``, by hand for a ``TanhRNN``; returns the losses (R,)."""
-    if isinstance(model, TanhRNN):
+    """Gradients of the summed losses into ``.grad``, by hand for recurrent networks; returns the losses (R,)."""
+    if isinstance(model, (TanhRNN, CellRNN)):
         seen: list[Tensor] = []
 
         def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
             seen.append(losses(outputs[-1], wanted))
             return seen[-1].sum()
 
-        _, gradients = backprop_through_time(model, inputs, targets, loss)
+        by_hand = backprop_through_time if isinstance(model, TanhRNN) else cell_gradients
+        _, gradients = by_hand(model, inputs, targets, loss)
         for name, parameter in model.named_parameters():
             parameter.grad = gradients[name]
         return seen[-1].detach()
