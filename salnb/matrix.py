@@ -89,11 +89,14 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     yield "xor, orthogonal + SAL by RMS", dict(init="orthogonal", sal=dict(average="rms"))  # the mean never gets there
     throughout = dict(sal=dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1))
     yield "xor, SAL throughout", throughout
+    both = dict(seed=crc32(b"lag: xor, SAL throughout") % 1_000_000)  # the same networks and data
+    yield "xor, SAL throughout, falling", dict(sal=dict(throughout["sal"], falling=True), **both)
     yield "xor, SAL while struggling", dict(sal=dict(when="struggling", learning_lr=1e-3, learning_target=1.0, every=1))
     for gain in (0.3, 0.8):
         yield f"xor, SAL from {gain:g}", dict(gain=gain)
     for gain in (0.95, 1.05):
         yield f"xor, gain {gain:g}", dict(NONE, gain=gain)
+    yield "xor, SAL by RMS", dict(sal=dict(average="rms"))
     three = dict(task="lagged_parity", replicas=8)
     yield "lagged_parity, SAL", three
     yield "lagged_parity, gain 1", dict(three, **tuned["gain 1"])

@@ -21,7 +21,7 @@ class Policy:
             above ``loss_share`` of the loss of guessing; "unhealthy": in those that struggle and in which less than 10 **
             ``decades`` of a random error at the end arrives at the first layer or time step; "throughout": in all.
         learning_lr, learning_target: SAL's rate and target while the network learns. every: learning steps from one SAL step
-            to the next.
+            to the next. falling: SAL's rate takes the course of the optimizer's and goes to 0 with it.
     """
 
     lr: float = 2e-3
@@ -38,6 +38,7 @@ class Policy:
     learning_target: float = 1.0
     decades: float = -1.0
     every: int = 1
+    falling: bool = False
 
     def __post_init__(self) -> None:
         check_settings(self.lr, self.target, self.decay, self.rule, self.average)
@@ -51,6 +52,7 @@ class Policy:
             ("learning_target", self.learning_target, self.learning_target > 0, "a sensitivity > 0"),
             ("decades", self.decades, self.decades < 0, "a number of decades < 0"),
             ("every", self.every, isinstance(self.every, int) and self.every >= 1, "an integer >= 1"),
+            ("falling", self.falling, isinstance(self.falling, bool), "True or False"),
         ):
             if not fits:
                 raise ValueError(f"sal: {name} is {value!r}, expected {wanted}")

@@ -15,7 +15,7 @@ from .problem import Problem
 from .progress import progress_bar
 from .row_sal import RowSAL
 from .sal import SAL
-from .training import guess_loss, learn, logits_of, make_optimizer, rate_factor
+from .training import guess_loss, learn, logits_of, make_optimizer, rate_factor, set_rate
 from .vigilance import keep_sensitive, observe
 
 SAMPLES = 8  # of each replica, where exponents and gradients are measured
@@ -116,8 +116,10 @@ class Run:
         return self.at.quiet >= QUIET
 
     def _learning_step(self) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * rate_factor(self.at.step, self.steps)
+        course = rate_factor(self.at.step, self.steps)
+        set_rate(self.optimizer, self.lr * course)
+        if self.sal is not None and self.policy.falling:
+            set_rate(self.sal, self.policy.learning_lr * course)
         inputs, targets = self.problem.draw(self.batch, self.data, self.replicas, device=self.device)
         value = learn(self.model, self.optimizer, inputs, targets, clip=self.clip)
         if self.sal is not None and self.policy.when != "before" and self.at.step % self.policy.every == 0:

@@ -68,6 +68,11 @@ def rate_factor(step: int, steps: int) -> float:
     return min(1.0, 2 * (1 - step / steps))
 
 
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
 def learn(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, *, clip: float) -> Tensor:
     """One learning step of every replica; returns the losses (R,) before it."""
     with flushed_denormals():

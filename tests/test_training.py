@@ -7,6 +7,7 @@ from torch import nn
 from salnb import SAL, DeepNet, TanhRNN
 from salnb.cells import CellRNN
 from salnb.contestants import DeepContestant, deep_net, recurrent_net
+from salnb.experiments import train_lag
 from salnb.policy import LAG, Policy, as_policy, rate
 from salnb.training import clip_by_replica_, learn, losses, make_optimizer, rate_factor, set_gradients
 from salnb.vigilance import adjust, keep_sensitive
@@ -161,8 +162,21 @@ def test_rate_is_constant_and_then_falls_to_zero():
     assert rate(None, "adam", {"adam": 3.0}) == 3.0 and rate(0.5, "sgd", {"sgd": 3.0}) == 0.5
 
 
+def test_the_rate_of_sal_falls_with_it_where_that_is_asked(tmp_path):
+    length = {}
+    for falling, last in ((False, 1e-2), (True, 2e-3)):  # the tenth of ten steps has a fifth of the rate
+        sal = dict(when="throughout", passes=0, every=1, learning_lr=1e-2, learning_target=1.0, falling=falling)
+        path = tmp_path / f"{falling}"
+        train_lag(lag=6, n_hidden=10, replicas=2, lr=1e-12, sal=sal, batch=4, steps=10, path=path, generator=seeded())
+        stored = torch.load(path, weights_only=False)
+        assert [group["lr"] for group in stored["sal"]["param_groups"]] == [pytest.approx(last)]
+        length[falling] = stored["model"]["recurrent.0.weight"].norm(dim=-1).mean()
+    assert 0.5 < length[True] < length[False]  # learning moves next to nothing; SAL lengthens weights, here by less
+
+
 WRONG = [(3, "mapping"), ({"speed": 1}, "speed"), ({"lr": -1}, "lr"), ({"when": "never"}, "when"), ({"passes": -1}, "passes"),
-         ({"rest": 2}, "rest"), ({"rule": "x"}, "rule"), ({"batch": 0}, "batch"), ({"loss_share": -1}, "loss_share")]  # fmt: skip
+         ({"rest": 2}, "rest"), ({"rule": "x"}, "rule"), ({"batch": 0}, "batch"), ({"loss_share": -1}, "loss_share"),
+         ({"falling": 1}, "falling")]  # fmt: skip
 
 
 @pytest.mark.parametrize("settings, word", WRONG)
