@@ -26,7 +26,8 @@ class DeepNet(nn.Module):
         generator, device, dtype: as in torch.
 
     Returns:
-        ``net(x)``: x (B, n_in), shared by the replicas, or (..., B, n_in) -> (..., B, n_out).
+        ``net(x)``: x (B, n_in), shared by the replicas, or (..., B, n_in) -> (..., B, n_out). ``net(x, states)`` also appends
+        every hidden layer's h (..., B, width) to the list ``states``.
 
     Raises:
         ValueError: a size below 1, an unknown init or activation, an input of another width.
@@ -58,10 +59,12 @@ class DeepNet(nn.Module):
         """The layers whose neurons SAL adjusts: all hidden ones save the first, which reads the input."""
         return {f"hidden.{i}": (layer, ()) for i, layer in enumerate(self.hidden) if i}
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, states: list[Tensor] | None = None) -> Tensor:
         if inputs.ndim < 2 or inputs.shape[-1] != self.n_in:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, expected (B, {self.n_in}) or (..., B, {self.n_in})")
         state = inputs
         for layer in self.hidden:
             state = self.function(layer(state))
+            if states is not None:
+                states.append(state)
         return self.readout(state)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .bptt import backprop_through_time
 from .cell_bptt import cell_gradients
 from .cells import CellRNN
+from .deep_bp import deep_gradients_, is_plain_tanh
 from .denormals import flushed_denormals
 from .networks import TanhRNN
 
@@ -25,14 +26,17 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def set_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Gradients of the summed losses into ``.grad``, by hand for recurrent networks; returns the losses (R,)."""
+    """Gradients of the summed losses into ``.grad``, by hand where they are derived; returns the losses (R,)."""
+    seen: list[Tensor] = []
+
+    def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+        seen.append(losses(outputs[-1] if outputs.ndim == 4 else outputs, wanted))
+        return seen[-1].sum()
+
+    if is_plain_tanh(model):
+        deep_gradients_(model, inputs, targets, loss)
+        return seen[-1].detach()
     if isinstance(model, (TanhRNN, CellRNN)):
-        seen: list[Tensor] = []
-
-        def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
-            seen.append(losses(outputs[-1], wanted))
-            return seen[-1].sum()
-
         by_hand = backprop_through_time if isinstance(model, TanhRNN) else cell_gradients
         _, gradients = by_hand(model, inputs, targets, loss)
         for name, parameter in model.named_parameters():
@@ -47,13 +51,16 @@ def set_gradients(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
 def clip_by_replica_(parameters: list[nn.Parameter], limit: float) -> Tensor:
     """Shortens each replica's whole gradient to ``limit``; one that is not finite becomes 0. Returns the lengths (R,) before."""
     gradients = [p.grad for p in parameters if p.grad is not None]
-    length = sum(g.flatten(1).square().sum(1) for g in gradients).sqrt()
+    lengths = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])
+    length = torch.linalg.vector_norm(lengths, dim=0)
     sound = torch.isfinite(length)
     factor = torch.where(sound, limit / length.clamp_min(limit), 0.0)
-    for g in gradients:
-        if not sound.all():
+    if not sound.all():
+        for g in gradients:
             g.nan_to_num_(0.0, 0.0, 0.0)
-        g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
+    if (factor < 1).any():
+        for g in gradients:
+            g.mul_(factor.view(-1, *[1] * (g.ndim - 1)))
     return length
 
 
