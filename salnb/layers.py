@@ -115,8 +115,9 @@ class ReplicaLinear(nn.Module):
         if weight.ndim == 2:
             output = F.linear(inputs, weight, self.bias)
             return output if drive is None else output + drive
-        if drive is None and self.bias is not None and weight.ndim == inputs.ndim == 3:  # all in one pass over memory
-            return torch.baddbmm(self.bias.unsqueeze(-2), inputs, weight.mT)
+        if self.bias is not None and weight.ndim == inputs.ndim == 3 and (drive is None or drive.ndim == 3):
+            bias = self.bias.unsqueeze(-2)  # added by the product itself: one pass over memory less
+            return torch.baddbmm(bias if drive is None else drive + bias, inputs, weight.mT)
         output = inputs @ weight.mT
         if drive is not None:
             output = output + drive

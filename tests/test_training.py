@@ -9,7 +9,7 @@ from salnb.cells import CellRNN
 from salnb.contestants import DeepContestant, deep_net, recurrent_net
 from salnb.experiments import train_lag
 from salnb.policy import LAG, Policy, as_policy, rate
-from salnb.training import clip_by_replica_, learn, losses, make_optimizer, rate_factor, set_gradients
+from salnb.training import clip_by_replica_, learn, logits_of, losses, make_optimizer, rate_factor, set_gradients
 from salnb.vigilance import adjust, keep_sensitive
 
 
@@ -21,6 +21,15 @@ def test_losses_are_those_of_each_replica_alone():
     logits, targets = torch.randn(3, 5, 4), torch.randint(4, (3, 5))
     alone = [nn.functional.cross_entropy(logits[r], targets[r]) for r in range(3)]
     assert torch.allclose(losses(logits, targets), torch.stack(alone))
+
+
+@pytest.mark.parametrize("cell", ["tanh", "relu", "gru", "lstm"])
+def test_the_last_answer_is_that_of_the_whole_sequence(cell):
+    net = recurrent_net(cell, 2, 6, 3, gain=1.0, init="gaussian", lag=9, replicas=4, generator=seeded(), bias=0.3)
+    inputs = torch.randn(10, 4, 5, 2, generator=seeded(1))
+    expected = net.eval()(inputs)[0][-1]
+    with torch.no_grad():
+        assert torch.allclose(logits_of(net, inputs), expected, atol=1e-6)
 
 
 def test_clipping_shortens_each_replica_by_its_own_length_and_silences_what_is_not_finite():
