@@ -90,7 +90,10 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     throughout = dict(sal=dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1))
     yield "xor, SAL throughout", throughout
     both = dict(seed=crc32(b"lag: xor, SAL throughout") % 1_000_000)  # the same networks and data
-    yield "xor, SAL throughout, falling", dict(sal=dict(throughout["sal"], falling=True), **both)
+    falling = dict(sal=dict(throughout["sal"], falling=True))
+    yield "xor, SAL throughout, falling", dict(falling, **both)
+    for gain in (0.1, 1.0):  # and once more, on networks and data of their own
+        yield f"xor, SAL throughout, falling, from {gain:g}", dict(falling, gain=gain)
     yield "xor, SAL while struggling", dict(sal=dict(when="struggling", learning_lr=1e-3, learning_target=1.0, every=1))
     for gain in (0.3, 0.8):
         yield f"xor, SAL from {gain:g}", dict(gain=gain)
