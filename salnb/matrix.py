@@ -47,6 +47,14 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
             yield f"{task}, {name}", dict(task=task, **settings)
     for name in ("gain 1", "gain 1.1", "layer norm", "residual", "xavier"):
         yield f"digits, {name}", dict(digits, **{**starts, **others}[name])
+    slower = dict(lr=1e-5)  # where a start at gain 1 did much better on the disc: so everybody gets a second rate
+    for name in ("gain 1.1", "gain 1.2"):
+        yield f"disc_and_ring, {name}, rate 1e-05", dict(slower, task="disc_and_ring", **starts[name])
+    for task in tasks[1:]:
+        for name in ("gain 1", "gain 1.1", "gain 1.2"):
+            yield f"{task}, {name}, rate 1e-05", dict(slower, task=task, **starts[name])
+    for task in tasks:
+        yield f"{task}, SAL, rate 1e-05", dict(slower, task=task)
     yield "disc_and_ring, orthogonal + SAL", dict(task="disc_and_ring", init="orthogonal")
     yield "disc_and_ring, layer norm + SAL", dict(
         task="disc_and_ring", architecture="layer_norm", gain=1.0, replicas=8)  # fmt: skip
