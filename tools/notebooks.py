@@ -31,6 +31,8 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = nbformat.from_dict(kept)
         if "id" not in cell:
             cell.id = f"cell-{index}"
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = nbformat.from_dict({})
@@ -42,6 +44,18 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.id = f"cell-{index}"
         seen.add(cell.id)
     return notebook
+
+
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """What a cell prints as one text: in how many pieces the kernel sent it depends on how busy the machine was."""
+    pieces: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        stream = output.output_type == "stream" and pieces and pieces[-1].output_type == "stream"
+        if stream and pieces[-1].name == output.name:
+            pieces[-1].text += output.text
+        else:
+            pieces.append(output)
+    return pieces
 
 
 def dumps(notebook: nbformat.NotebookNode) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
-from tools.notebooks import clean, dumps
+from tools.notebooks import clean, dumps, joined
 from tools.tree import ROOT, notebooks, pages
 
 LONGEST_CELL = 40  # lines
@@ -89,6 +89,13 @@ def test_each_complaint_is_made(notebook: Notebook, word: str) -> None:
 def test_a_good_cell_gets_no_complaint() -> None:
     good = cell_with(outputs=[PICTURE], metadata={"mystnb": {"image": {"alt": "a" * SHORTEST_ALT}}})
     assert list(complaints(good)) == []
+
+
+def test_what_a_cell_prints_is_one_text() -> None:
+    said = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in
+            (("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c\n"), ("stdout", "d\n"))]  # fmt: skip
+    pieces = joined([*said, nbformat.v4.new_output("display_data"), nbformat.v4.new_output("stream", text="e\n")])
+    assert [piece.get("text") for piece in pieces] == ["a\nb\n", "c\n", "d\n", None, "e\n"]
 
 
 def test_links_are_found() -> None:
