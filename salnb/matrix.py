@@ -55,6 +55,8 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
             yield f"{task}, {name}, rate 1e-05", dict(slower, task=task, **starts[name])
     for task in tasks:
         yield f"{task}, SAL, rate 1e-05", dict(slower, task=task)
+        yield f"{task}, SAL, rate 0.0001", dict(task=task, lr=1e-4)
+        yield f"{task}, gain 1.1, rate 0.0001", dict(task=task, lr=1e-4, **starts["gain 1.1"])
     yield "disc_and_ring, orthogonal + SAL", dict(task="disc_and_ring", init="orthogonal")
     yield "disc_and_ring, layer norm + SAL", dict(
         task="disc_and_ring", architecture="layer_norm", gain=1.0, replicas=8)  # fmt: skip
