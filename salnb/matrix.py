@@ -45,7 +45,7 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
     for task in tasks[1:]:
         for name, settings in {**starts, **others}.items():
             yield f"{task}, {name}", dict(task=task, **settings)
-    for name in ("gain 1", "gain 1.1", "layer norm", "residual", "xavier"):
+    for name in ("gain 1", "gain 1.1", "layer norm", "residual", "xavier", "gain 0.9", "gain 1.2"):
         yield f"digits, {name}", dict(digits, **{**starts, **others}[name])
     slower = dict(lr=1e-5)  # where a start at gain 1 did much better on the disc: so everybody gets a second rate
     for name in ("gain 1.1", "gain 1.2"):
@@ -114,6 +114,9 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     yield "lagged_parity, SAL", three
     yield "lagged_parity, gain 1", dict(three, **tuned["gain 1"])
     yield "lagged_parity, orthogonal", dict(three, **orthogonal)
+    for task, others in (("lagged_parity", three), ("temporal_order", order)):  # what did best on two pulses
+        yield f"{task}, gain 1.1", dict(others, **tuned["gain 1.1"])
+        yield f"{task}, gru", dict(others, **cells["gru"])
     for name, settings in cells.items():
         yield f"xor, {name}", settings
     sgd = {"SAL": {}, **tuned, "orthogonal": orthogonal, "SAL throughout": throughout}
