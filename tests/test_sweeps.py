@@ -53,7 +53,8 @@ def test_cells_that_are_no_mappings_are_refused():
 
 
 def test_every_job_of_the_book_has_a_name_and_every_experiment_a_seed_of_its_own():
-    jobs, paired = training_jobs(), ("xor, SAL before", "xor, SAL throughout, falling")  # with the networks of another, said there
+    jobs = training_jobs()
+    paired = "xor, SAL before", "xor, SAL throughout, falling"  # on purpose with the networks of another policy
     seeds = [arguments["seed"] for file, name, arguments in jobs if file != "recipes" and name not in paired]
     assert len({job[:2] for job in jobs}) == len(jobs) and len(set(seeds)) == len(seeds) and min(seeds) > 10
 
