@@ -1,11 +1,12 @@
 """What the experiment chapters train, against what, over which seeds: one line per run, the most telling first."""
 
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from zlib import crc32
 
 from .experiments import train_deep, train_lag
+from .rates import TASKS, deep_rates, lag_rates
 from .search import search_jobs
 from .sweeps import run_one
 
@@ -21,15 +22,12 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
     others = {"orthogonal": dict(NONE, gain=1.0, init="orthogonal"), "xavier": dict(NONE, gain=1.0, init="xavier"),
               "layer norm": dict(NONE, gain=1.0, architecture="layer_norm"),
               "residual": dict(NONE, gain=1.0, architecture="residual")}  # fmt: skip
-    tasks = ("disc_and_ring", "parity", "two_moons")
-    for task in tasks:
+    for task in TASKS:
         yield f"{task}, SAL", dict(task=task)
     for name, settings in {**starts, **others}.items():
         yield f"disc_and_ring, {name}", dict(task="disc_and_ring", **settings)
-    for task in tasks:
+    for task in TASKS:
         yield f"{task}, gain 0.5", dict(NONE, task=task, gain=0.5)
-    for lr in (1e-4, 1e-5):  # is it the rate that the starts without SAL lack?
-        yield f"disc_and_ring, gain 1, rate {lr:g}", dict(task="disc_and_ring", lr=lr, **starts["gain 1"])
     digits = dict(task="digits", steps=600)
     yield "digits, SAL", digits
     yield "digits, orthogonal", dict(digits, **others["orthogonal"])
@@ -42,21 +40,11 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
         yield f"disc_and_ring, gain 1, depth {depth}", dict(task="disc_and_ring", depth=depth, **starts["gain 1"])
     for gain in (0.1, 0.3, 1.0):
         yield f"disc_and_ring, SAL from {gain:g}", dict(task="disc_and_ring", gain=gain)
-    for task in tasks[1:]:
+    for task in TASKS[1:]:
         for name, settings in {**starts, **others}.items():
             yield f"{task}, {name}", dict(task=task, **settings)
     for name in ("gain 1", "gain 1.1", "layer norm", "residual", "xavier", "gain 0.9", "gain 1.2"):
         yield f"digits, {name}", dict(digits, **{**starts, **others}[name])
-    slower = dict(lr=1e-5)  # where a start at gain 1 did much better on the disc: so everybody gets a second rate
-    for name in ("gain 1.1", "gain 1.2"):
-        yield f"disc_and_ring, {name}, rate 1e-05", dict(slower, task="disc_and_ring", **starts[name])
-    for task in tasks[1:]:
-        for name in ("gain 1", "gain 1.1", "gain 1.2"):
-            yield f"{task}, {name}, rate 1e-05", dict(slower, task=task, **starts[name])
-    for task in tasks:
-        yield f"{task}, SAL, rate 1e-05", dict(slower, task=task)
-        yield f"{task}, SAL, rate 0.0001", dict(task=task, lr=1e-4)
-        yield f"{task}, gain 1.1, rate 0.0001", dict(task=task, lr=1e-4, **starts["gain 1.1"])
     yield "disc_and_ring, orthogonal + SAL", dict(task="disc_and_ring", init="orthogonal")
     yield "disc_and_ring, layer norm + SAL", dict(
         task="disc_and_ring", architecture="layer_norm", gain=1.0, replicas=8)  # fmt: skip
@@ -126,7 +114,8 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
 
 def training_jobs() -> list[Job]:
     """All runs: (file, name in it, arguments). Every run has a seed that depends on its name alone; the search has others."""
-    both = [("depth", name, {"steps": 300, **job}) for name, job in depth_jobs()], [("lag", *job) for job in lag_jobs()]
+    deep, lags = chain(depth_jobs(), deep_rates()), chain(lag_jobs(), lag_rates())
+    both = [("depth", name, {"steps": 300, **job}) for name, job in deep], [("lag", *job) for job in lags]
     runs = [(file, name, {"seed": crc32(f"{file}: {name}".encode()) % 1_000_000, **arguments})
             for pair in zip_longest(*both) for file, name, arguments in filter(None, pair)]  # fmt: skip
     return runs + [("recipes", name, arguments) for name, arguments in search_jobs()]
