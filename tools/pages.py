@@ -125,10 +125,15 @@ def without_alt(path: Path) -> list[str]:
     return [f"no alt text on {tag.get('src', '')[:80]}" for tag in pictures if not tag.get("alt", "").strip()]
 
 
-def raw_tables(path: Path) -> list[str]:
-    """Markdown tables that were printed instead of drawn."""
-    text = "\n".join(paragraph.get_text() for paragraph in soup(path).find_all("p"))
-    return ["a Markdown table was left as a row of bars"] if re.search(r"\|\s*(-{3,}|—)\s*\|", text) else []
+def raw_markdown(path: Path) -> list[str]:
+    """Markdown tables and formulas that were printed instead of drawn."""
+    page = soup(path)
+    text = "\n".join(paragraph.get_text() for paragraph in page.find_all("p"))
+    table = re.search(r"\|\s*(-{3,}|—)\s*\|", text)
+    said = [part for part in page.find_all(string=True) if not part.find_parent(["pre", "code", "script", "style"])]
+    formula = next(filter(None, (re.search(r"\$[^$]*[\\^_][^$]*\$", part) for part in said)), None)
+    return ["a Markdown table was left as a row of bars"] * bool(table) + (
+        [f"a formula was left as it was written: {formula[0]}"] if formula else [])  # fmt: skip
 
 
 def complaints(html: Path, page: str, *, notebook: bool) -> list[str]:
@@ -137,5 +142,5 @@ def complaints(html: Path, page: str, *, notebook: bool) -> list[str]:
     found = thin(path)
     if path.is_file():
         found += unexecuted(path) if notebook else []
-        found += loads_from_elsewhere(path) + broken_links(path) + without_alt(path) + raw_tables(path)
+        found += loads_from_elsewhere(path) + broken_links(path) + without_alt(path) + raw_markdown(path)
     return [f"{page}: {complaint}" for complaint in found]

@@ -47,6 +47,7 @@ def test_a_good_page_gets_no_complaint(page) -> None:
         (GOOD.replace("</article>", "<img src='p.html'></article>"), "no alt text"),
         (GOOD.replace("</article>", "<p>| a | b | |---|---| | 1 | 2 |</p></article>"), "table"),
         (GOOD.replace("</article>", "<p>| a | b | |—|—| | 1 | 2 |</p></article>"), "table"),
+        (GOOD.replace("</article>", "<table><tr><th>$3\\cdot10^{-5}$</th></tr></table></article>"), "formula"),
     ],
 )
 def test_each_complaint_is_made(page, body: str, word: str) -> None:
