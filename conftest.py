@@ -25,6 +25,12 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 
 @pytest.fixture(autouse=True)
+def seeded() -> None:
+    """A module that a test makes draws from the global generator: the same numbers every time, alone or among others."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def close_figures() -> Iterator[None]:
     """A figure that a test leaves open would be reported, as a warning, by some later and innocent one."""
     yield
