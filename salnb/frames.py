@@ -51,7 +51,8 @@ class Elimination:
     """Gaussian elimination with row exchanges, A = P L U: a sixth of a QR's time, and a frame P L with no entry above 1.
 
     Works in memory of its own, because asking for half a megabyte anew costs as much as the arithmetic. A frame that it has
-    handed out is therefore overwritten by the next call.
+    handed out is therefore overwritten by the next call. One of a single system carries ``factors``, Lᵀ and the place of each
+    row of L in the frame, for a tangent step that can leave out the zeros.
     """
 
     def __init__(self) -> None:
@@ -75,7 +76,10 @@ class Elimination:
         self._packed.mT.triu_(1).diagonal(dim1=-2, dim2=-1).fill_(1.0)
         lower = self._packed if self._packed.ndim == 2 else self._packed.reshape(-1, k)
         torch.index_select(lower, 0, source.flatten(), out=self._frame)
-        return self._frame.view(tangents.shape), diagonal
+        frame = self._frame.view(tangents.shape)
+        if frame.ndim == 2:
+            frame.factors = self._packed.mT, (self._places @ exchange).long()
+        return frame, diagonal
 
 
 def reduction(method: str, k: int) -> Reduction:

@@ -104,8 +104,8 @@ def _tanh_map(product: Product, gains: Tensor | None, fresh: bool, fused: bool) 
 
     def tangent_step(state: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
         following, single = step(state), tangents.shape[-1] == 1 and state.ndim > 1
-        rows = tangents.squeeze(-1) if single else tangents.mT
-        moved = rows @ columns if fresh else product(rows)
+        rows, factors = tangents.squeeze(-1) if single else tangents.mT, getattr(tangents, "factors", None)
+        moved = rows @ columns if fresh else product(rows) if factors is None else product.triangular(*factors)
         slope = torch.addcmul(one, following, following, value=-1)
         slope = slope if gains is None else slope.mul_(gains)
         return following, moved.mul_(slope).unsqueeze(-1) if single else moved.mul_(slope.unsqueeze(-2)).mT

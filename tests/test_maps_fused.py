@@ -1,9 +1,10 @@
-"""One product for the states and one tangent of each: the same map, in memory that is used again."""
+"""The two faster products of ``tanh_map``: states with one tangent of each, and the triangles that elimination leaves."""
 
 import pytest
 import torch
 
 from salnb import covariant_vectors, lyapunov_spectrum, tanh_map
+from salnb.frames import Elimination
 from tests.problems import random
 
 
@@ -59,3 +60,17 @@ def test_with_more_tangents_nothing_changes(k):
     weight, start = random(6, 6), random(3, 6, seed=1)
     plain, fused = (lyapunov_spectrum(tanh_map(weight, fused=fused), start, n_steps=30, k=k) for fused in (False, True))
     assert torch.equal(plain.exponents, fused.exponents)
+
+
+@pytest.mark.parametrize(("n", "k"), [(5, 5), (64, 64), (65, 65), (150, 150), (150, 70), (150, 2)])
+def test_a_frame_that_elimination_left_is_moved_as_the_triangle_that_it_is(n, k):
+    frame, _ = Elimination()(random(n, k, seed=1))
+    upper, order = frame.factors
+    assert torch.equal(frame[order], upper.mT) and torch.equal(upper.triu(), upper)
+    step, state = tanh_map(random(n, n), 1.4), random(n, seed=2)
+    torch.testing.assert_close(step.frozen().jvp(state, frame)[1], step.jvp(state, frame.clone())[1], rtol=1e-12, atol=1e-12)
+
+
+def test_of_several_systems_every_frame_is_moved_whole():
+    frame, _ = Elimination()(random(3, 6, 6, seed=1))
+    assert not hasattr(frame, "factors")
