@@ -15,7 +15,7 @@ STARTS = {"SAL": {}, **{f"gain {g:g}": dict(sal=False, gain=g) for g in (1.0, 1.
 
 
 def deep_rates() -> Named:
-    """Networks of 300 layers at a third and three times Adam's rate, then with SGD at three rates."""
+    """Networks of 300 layers at a third and three times Adam's rate, then with SGD at four rates."""
     gains = ("gain 1", "gain 1.1", "gain 1.2")
     slower = [(task, name, 1e-5) for name in (*gains, "SAL", "orthogonal") for task in TASKS]
     faster = [(task, name, 1e-4) for name in ("SAL", "gain 1.1") for task in TASKS]
@@ -25,7 +25,7 @@ def deep_rates() -> Named:
     sgd = dict(task="disc_and_ring", optimizer="sgd")
     for name in ("gain 1.2", "orthogonal"):  # at the rate of the others, 0.01
         yield f"disc_and_ring, {name}, SGD", dict(sgd, **STARTS[name])
-    for lr in (3e-3, 3e-2):
+    for lr in (1e-3, 3e-3, 3e-2):
         for name in ("SAL", *gains[1:], "orthogonal"):
             yield f"disc_and_ring, {name}, SGD, rate {lr:g}", dict(sgd, lr=lr, **STARTS[name])
 
