@@ -67,7 +67,7 @@ def spectrum_row() -> Row:
 def maximum_row() -> Row:
     """Time until the leading exponent is known to 0.001."""
     forms = (("float64", "function", ""), ("float32", "function", ""), ("float32", "network", ", TanhRNN"),
-             ("float32", "map", ", tanh_map"), ("float32", "fused", ", tanh_map, fused"))  # fmt: skip
+             ("float32", "map", ", tanh_map"))  # fmt: skip
     ours = [Contender(f"salnb, {dtype}{extra}", "salnb", "ours:maximum", "ours", {"dtype": dtype, "form": form})
             for dtype, form, extra in forms]  # fmt: skip
     peers = [Contender(f"JAX scan, {dtype}{', one trajectory' * single}", "jax", "jax_scan:maximum",
@@ -86,7 +86,7 @@ def sweep_rows() -> list[Row]:
         less = {"steps": 100} if k == 1 else {"gains": 4, "steps": 40}
         short = "float32" if k == 1 else "float64"  # a tail needs its digits, a leading exponent does not
         forms = [("float64", "function", ""), (short, "function", ""), (short, "network", ", TanhRNN"),
-                 (short, "map", ", tanh_map")] + [(short, "fused", ", tanh_map, fused")] * (k == 1)  # fmt: skip
+                 (short, "map", ", tanh_map")]  # fmt: skip
         ours = [Contender(f"salnb, {dtype}{extra}", "salnb", "ours:sweep", "ours", {"dtype": dtype, "form": form}, full)
                 for dtype, form, extra in dict.fromkeys(forms)]  # fmt: skip
         peers = [Contender(f"JAX scan, {dtype}", "jax", "jax_scan:sweep", options={"dtype": dtype}, less=full)

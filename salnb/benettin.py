@@ -55,7 +55,7 @@ class Evolution:
             # whole intervals, so that looking does not add reductions
             stop = done + self.interval * max(1, min(16, SEGMENT // self.interval))
             stop = stop if stop + self.interval <= len(drive) else len(drive)
-            state, frame = self.state.clone(), self.frame.clone()  # steps and reductions may overwrite what they gave before
+            state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
             logs, lengths, observed = self._segment(drive, done, stop, ends)
             damage, slope = self._damage(logs, max(lengths))
             if self.adaptive and damage > self.tolerance and self.interval > 1:

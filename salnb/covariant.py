@@ -87,7 +87,7 @@ def covariant_vectors(
     for given in drive[: n_steps - 1 + n_after]:
         state, moved = advance(state, frame, *given)
         frame, triangle = torch.linalg.qr(moved)
-        states.append(state.clone())  # a step may overwrite what it gave before
+        states.append(state)
         frames.append(frame)
         triangles.append(triangle)
     if bool((torch.stack(triangles).diagonal(dim1=-2, dim2=-1) == 0).any()):

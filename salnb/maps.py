@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .activations import from_module
-from .tangents import Pair, Product, automatic_tangent_step
+from .tangents import Product, automatic_tangent_step
 
 
 def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
@@ -57,7 +57,7 @@ def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
     return step
 
 
-def tanh_map(weight: Tensor, gain: float | Tensor = 1.0, *, fused: bool = False) -> Callable[..., Tensor]:
+def tanh_map(weight: Tensor, gain: float | Tensor = 1.0) -> Callable[..., Tensor]:
     r"""The field's favourite chaotic map, a network given by its weights alone, at one gain or at many.
 
     .. math:: x_{t+1} = \tanh(g\, W x_t)
@@ -65,8 +65,6 @@ def tanh_map(weight: Tensor, gain: float | Tensor = 1.0, *, fused: bool = False)
     Args:
         weight: (N, N), W; used as it is now. It is shared by all systems: one product serves them, whatever their number.
         gain: g, a number, or one for each system, of a shape that broadcasts with the leading dimensions of the state.
-        fused: for the leading exponent of many systems, k = 1: moves states and tangents in one product. That is faster, and
-            rounds the states otherwise than ``step`` does: in chaos another trajectory, with the same statistics.
 
     Returns:
         ``step(x)`` with x (..., N) -> the next x, with the analytic ``step.jvp``, for ``lyapunov_spectrum``.
@@ -88,13 +86,13 @@ def tanh_map(weight: Tensor, gain: float | Tensor = 1.0, *, fused: bool = False)
         raise ValueError(f"weight: got {shown!r}, expected a floating-point tensor (N, N), a row per neuron")
     weight = weight.detach()
     gains = gain.to(weight).unsqueeze(-1) if isinstance(gain, Tensor) else None
-    return _tanh_map(Product(weight if gains is not None else gain * weight), gains, fresh=True, fused=fused)
+    return _tanh_map(Product(weight if gains is not None else gain * weight), gains, fresh=True)
 
 
-def _tanh_map(product: Product, gains: Tensor | None, fresh: bool, fused: bool) -> Callable[..., Tensor]:
-    """With ``fresh``, what a step gives is the caller's to keep; without, it lasts until the step after the next one."""
+def _tanh_map(product: Product, gains: Tensor | None, fresh: bool) -> Callable[..., Tensor]:
+    """With ``fresh``, tangents come in memory of their own; without, they last until the step after the next one."""
     columns, one = product.columns, product.columns.new_ones(())
-    n, pair = len(columns), Pair(columns)
+    n = len(columns)
 
     def step(state: Tensor) -> Tensor:
         if state.shape[-1] != n:
@@ -110,16 +108,6 @@ def _tanh_map(product: Product, gains: Tensor | None, fresh: bool, fused: bool) 
         slope = slope if gains is None else slope.mul_(gains)
         return following, moved.mul_(slope).unsqueeze(-1) if single else moved.mul_(slope.unsqueeze(-2)).mT
 
-    def fused_step(state: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor]:
-        if tangents.shape[-1] != 1 or state.ndim == 1 or state.shape[-1] != n:
-            return tangent_step(state, tangents)
-        both, following, moved = pair(state, tangents)
-        if gains is not None:
-            both.view(2, *state.shape).mul_(gains)
-        slope = torch.addcmul(one, following.tanh_(), following, value=-1, out=pair.spare)
-        moved.mul_(slope)
-        return following.view(state.shape), moved.view(tangents.shape)
-
-    step.jvp = fused_step if fused and not fresh else tangent_step
-    step.frozen = lambda: _tanh_map(Product(columns.mT), gains, fresh=False, fused=fused)
+    step.jvp = tangent_step
+    step.frozen = lambda: _tanh_map(Product(columns.mT), gains, fresh=False)
     return step

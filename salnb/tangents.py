@@ -59,31 +59,3 @@ class Product:
         for begin in range(0, len(upper), BLOCK):
             torch.mm(upper[begin : begin + BLOCK, begin:], columns[begin:], out=moved[begin : begin + BLOCK])
         return moved
-
-
-class Pair:
-    """States (R, N) and one tangent of each, times W transposed, as the rows of one product, in memory of its own.
-
-    A processor reads W once instead of twice. What went in last time comes back without a copy, if it is what came out then;
-    a result lasts until the call after the next.
-    """
-
-    def __init__(self, columns: Tensor) -> None:
-        self._columns = columns
-        self._memory, self._halves, self.spare = [], [], columns.new_empty(0)
-
-    def __call__(self, state: Tensor, tangents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both products (2 R, N), and views of those of the states and of the tangents."""
-        n = state.shape[-1]
-        count = state.numel() // n
-        if not self._memory or len(self._memory[0]) != 2 * count:
-            self._memory = [state.new_empty((2 * count, n)) for _ in range(2)]
-            self._halves = [(both[:count], both[count:]) for both in self._memory]
-            self.spare = state.new_empty((count, n))  # for the slopes
-        for half, given in zip(self._halves[0], (state, tangents), strict=True):
-            if half.data_ptr() != given.data_ptr():
-                half.copy_(given.reshape(count, n))
-        torch.mm(self._memory[0], self._columns, out=self._memory[1])
-        self._memory.reverse()
-        self._halves.reverse()
-        return self._memory[0], *self._halves[0]

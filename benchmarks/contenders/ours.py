@@ -40,11 +40,11 @@ def _network(torch, problem, weight, device, dtype):
 
 
 def _form(form, torch, problem, weight, device, dtype, gain=1.0):
-    """The step in one of its forms, and its tangent step if it comes apart."""
-    if form in ("map", "fused"):
+    """The step in one of its three forms, and its tangent step if it comes apart."""
+    if form == "map":
         from salnb import tanh_map
 
-        return tanh_map(weight, gain if isinstance(gain, float) else gain.squeeze(-1), fused=form == "fused"), None
+        return tanh_map(weight, gain if isinstance(gain, float) else gain.squeeze(-1)), None
     if form == "network":
         return _network(torch, problem, weight if isinstance(gain, float) else gain.unsqueeze(-1) * weight, device, dtype), None
     return _user_step(torch, weight, gain)
