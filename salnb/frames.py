@@ -77,8 +77,8 @@ class Elimination:
         lower = self._packed if self._packed.ndim == 2 else self._packed.reshape(-1, k)
         torch.index_select(lower, 0, source.flatten(), out=self._frame)
         frame = self._frame.view(tangents.shape)
-        if frame.ndim == 2:
-            frame.factors = self._packed.mT, (self._places @ exchange).long()
+        if len(self._frame) == n:
+            frame.factors = self._packed.mT.reshape(k, n), (self._places @ exchange).long().flatten()
         return frame, diagonal
 
 

@@ -46,12 +46,16 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
         go along with it: in chaos, another rounding is another trajectory.
         """
         hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
+        factors = None if products is None or replicas else getattr(tangents, "factors", None)
         *lead, batch, n = hidden.shape
         # directions as rows of one product: W is read once
         rows = tangents.reshape(*lead, batch * k, n) if k == 1 else tangents.reshape(*lead, batch, n, k).mT.flatten(-3, -2)
         for i, (layer, weight) in enumerate(zip(module.recurrent, weights_now(), strict=True)):
             hidden = layer.forward(hidden, None if i else drive, weight).tanh_()
-            rows = rows @ weight.mT if products is None else products[i](rows)
+            if products is None:
+                rows = rows @ weight.mT
+            else:
+                rows = products[i](rows) if i or factors is None else products[i].triangular(*factors)
             slope = torch.addcmul(one, hidden, hidden, value=-1)
             _ = rows.mul_(slope) if k == 1 else rows.view(*lead, batch, k, -1).mul_(slope.unsqueeze(-2))
         moved = rows if k == 1 else rows.view(*lead, batch, k, n).mT
