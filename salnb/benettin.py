@@ -42,7 +42,7 @@ class Evolution:
         self.tolerance = math.log(TOLERANCE[self.method].get(self.frame.dtype, 1e-3))
         if k == 1:  # nothing but the range of the numbers is at stake
             self.tolerance = -0.2 * math.log(numbers.tiny)
-        self._doubts, self._looks, self._spent, self._moved = 0, 0, 0.0, 0
+        self._doubts, self._looks = 0, 0
         self.grown = self._rest = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
 
     def run(self, drive: list[tuple], ends: list[int] | None = None) -> tuple[Tensor, list[int]]:
@@ -58,8 +58,7 @@ class Evolution:
             state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
             logs, lengths, observed = self._segment(drive, done, stop, ends)
             damage, slope = self._damage(logs, max(lengths))
-            spent = 0.0 if logs.shape[-1] == 1 or damage == math.inf else math.exp(min(damage, 0.0)) * (stop - done)
-            if self.adaptive and self._too_much(damage, spent, stop - done) and self.interval > 1:
+            if self.adaptive and damage > self.tolerance and self.interval > 1:
                 self.state, self.frame = state, frame  # again from there, more closely
                 if damage == math.inf:  # out of the range of numbers, or dead: a single event, which single steps will judge
                     self.interval //= 2
@@ -69,7 +68,6 @@ class Evolution:
             if not self.adaptive and self.interval > 1 and -2.0 < damage < math.inf and logs.shape[-1] > 1:
                 self._warn()
             self.grown, self.observed = self.grown + logs.sum(0), self.observed + observed
-            self._spent, self._moved = self._spent + spent, self._moved + stop - done
             rows.append(logs)
             spans += lengths
             done = stop
@@ -134,10 +132,6 @@ class Evolution:
         spread = self.power * (highest - lowest).clamp_min(0.0).nan_to_num(0.0)
         damage = spread.logsumexp(0) - math.log(len(logs) * steps) + self.eps
         return float(damage.max()), float(spread.mean(0).max()) / steps
-
-    def _too_much(self, damage: float, spent: float, steps: int) -> bool:
-        """Whether the mean over the run is above the tolerance: what calm stretches save, a wild one may spend."""
-        return self._spent + spent > math.exp(self.tolerance) * (self._moved + steps) if spent else damage > self.tolerance
 
     def _warn(self) -> None:
         if not self.warned:
