@@ -15,6 +15,7 @@ Reduction = Callable[[Tensor], tuple[Tensor, Tensor]]
 # What rounding may do to the slowest direction, per step: the mean over reductions of eps times the ratio between the most and
 # the least growing one (squared for the Cholesky factor, which is that of AᵀA). The true error came out about a hundredth of
 # this estimate for elimination and a tenth for Householder, on random tanh networks of 64 and 256 units against 80-bit numbers.
+# It is no bound: over 60 steps of 40 networks (256 units, g = 2) elimination was off by 1e-10 in the median and 3e-9 at worst.
 TOLERANCE = {
     "elimination": {torch.float64: 2e-8, torch.float32: 1e-4},
     "householder": {torch.float64: 1e-9, torch.float32: 1e-5},
