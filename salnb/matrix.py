@@ -6,7 +6,7 @@ from pathlib import Path
 from zlib import crc32
 
 from .experiments import train_deep, train_lag
-from .rates import TASKS, deep_rates, lag_rates
+from .rates import FALLING, STARTS, TASKS, THROUGHOUT, deep_rates, lag_rates
 from .search import search_jobs
 from .sweeps import run_one
 
@@ -19,9 +19,8 @@ GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 def depth_jobs() -> Iterator[tuple[str, dict]]:
     """Networks of 300 layers (and others), by name."""
     starts = {f"gain {g:g}": dict(NONE, gain=g) for g in (1.0, 1.1, 0.9, 1.2)}
-    others = {"orthogonal": dict(NONE, gain=1.0, init="orthogonal"), "xavier": dict(NONE, gain=1.0, init="xavier"),
-              "layer norm": dict(NONE, gain=1.0, architecture="layer_norm"),
-              "residual": dict(NONE, gain=1.0, architecture="residual")}  # fmt: skip
+    others = {"orthogonal": STARTS["orthogonal"], "xavier": dict(NONE, gain=1.0, init="xavier"),
+              "layer norm": STARTS["layer norm"], "residual": dict(NONE, gain=1.0, architecture="residual")}  # fmt: skip
     for task in TASKS:
         yield f"{task}, SAL", dict(task=task)
     for name, settings in {**starts, **others}.items():
@@ -59,7 +58,7 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
 def lag_jobs() -> Iterator[tuple[str, dict]]:
     """Networks that carry something over 300 time steps (and others), by name."""
     tuned = {f"gain {g:g}": dict(NONE, gain=g) for g in GAINS}
-    orthogonal = dict(NONE, gain=1.0, init="orthogonal")
+    orthogonal = STARTS["orthogonal"]
     cells = {cell: dict(NONE, cell=cell) for cell in ("relu", "gru", "lstm")}
     cells["plain_gru"] = dict(NONE, cell="plain_gru", replicas=8)  # a step of a gated cell takes four times as long
     cells |= {f"{cell} + SAL": dict(cell=cell, replicas=8) for cell in ("plain_gru", "gru")}
@@ -85,10 +84,9 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
         yield f"xor, gain {gain:g}", dict(NONE, gain=gain)
     yield "xor, orthogonal + SAL", dict(init="orthogonal")
     yield "xor, orthogonal + SAL by RMS", dict(init="orthogonal", sal=dict(average="rms"))  # the mean never gets there
-    throughout = dict(sal=dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1))
+    throughout, falling = dict(sal=THROUGHOUT), dict(sal=FALLING)
     yield "xor, SAL throughout", throughout
     both = dict(seed=crc32(b"lag: xor, SAL throughout") % 1_000_000)  # the same networks and data
-    falling = dict(sal=dict(throughout["sal"], falling=True))
     yield "xor, SAL throughout, falling", dict(falling, **both)
     for gain in (0.1, 1.0):  # and once more, on networks and data of their own
         yield f"xor, SAL throughout, falling, from {gain:g}", dict(falling, gain=gain)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 Named = Iterator[tuple[str, dict]]
 TASKS = ("disc_and_ring", "parity", "two_moons")
+THROUGHOUT = dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1)
+FALLING = dict(THROUGHOUT, falling=True)
 STARTS = {"SAL": {}, **{f"gain {g:g}": dict(sal=False, gain=g) for g in (1.0, 1.05, 1.1, 1.2)},
           "orthogonal": dict(sal=False, gain=1.0, init="orthogonal"), "relu": dict(sal=False, cell="relu"),
           "layer norm": dict(sal=False, gain=1.0, architecture="layer_norm"),
-          "SAL throughout, falling": dict(sal=dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1,
-                                                   falling=True))}  # fmt: skip
+          "SAL throughout, falling": dict(sal=FALLING)}  # fmt: skip
 
 
 def deep_rates() -> Named:

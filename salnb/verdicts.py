@@ -7,6 +7,7 @@ import numpy as np
 
 from .claims import confidence_interval
 from .outcomes import count_held, difference_interval
+from .rates import TASKS
 
 
 def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
@@ -37,7 +38,6 @@ def claim_figures(read: Callable[[str], dict]) -> dict:
 
 
 HELD = {"depth": 0.95, "lag": 0.98}
-TASKS = ("disc_and_ring", "parity", "two_moons")
 TUNED = ("0.8", "0.9", "1", "1.1", "1.2", "1.3")
 # What is compared: the file, the runs with SAL, the runs without (the best of them where they are one radius each).
 SHARES = {
