@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import torch
@@ -10,22 +10,9 @@ from torch import Tensor
 
 from .activations import Activation
 from .functional import log_sensitivity, steepness_and_bend
+from .memory import joined
 from .recompute import Observation
 from .watch import WatchedLayer
-
-RULES, AVERAGES = ("one_sided", "proportional"), ("mean", "rms")
-
-
-def check_settings(lr: float, target: float, decay: float, rule: str, average: str) -> None:
-    for name, value, fits, wanted in (
-        ("lr", lr, lr >= 0, "a rate >= 0"),
-        ("target", target, target > 0, "a sensitivity > 0 (1 keeps signals at their size)"),
-        ("decay", decay, 0 <= decay < 1, "a number in [0, 1); 0 means no memory of earlier passes"),
-        ("rule", rule, rule in RULES, f"one of {', '.join(RULES)}"),
-        ("average", average, average in AVERAGES, f"one of {', '.join(AVERAGES)}"),
-    ):
-        if not fits:
-            raise ValueError(f"{name}: got {value!r}, expected {wanted}")
 
 
 class Measure(NamedTuple):
@@ -71,6 +58,11 @@ def pull(average: Tensor, target: Tensor, rule: str) -> Tensor:
     return (average < target).to(average.dtype) if rule == "one_sided" else target - average
 
 
+def total(tensors: Iterable[Tensor]) -> Tensor:
+    """Their sum; of a single one, itself: Python's own would add it to 0, one more pass over memory."""
+    return reduce(Tensor.add, tensors)
+
+
 Piece = Sequence[Sequence[Observation]]  # some of the samples: of each of the L layers, some calls
 
 
@@ -95,7 +87,7 @@ class Stack:
 
     def _join(self, tensors: Iterable[Sequence[Tensor]]) -> Tensor:
         whole = [parts[0] if len(parts) == 1 else torch.cat(parts, -2) for parts in tensors]
-        return (whole[0].unsqueeze(0) if len(whole) == 1 else torch.stack(whole)).to(self.weight.dtype)
+        return (whole[0].unsqueeze(0) if len(whole) == 1 else joined(whole)).to(self.weight.dtype)
 
     @cached_property
     def _responses(self) -> list[tuple[Tensor, Callable[[], Tensor]]]:
@@ -107,10 +99,13 @@ class Stack:
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
-        first = sum(steepness.sum(-2) for steepness, _ in self._responses)
-        second = sum(steepness.square().sum(-2) for steepness, _ in self._responses)
-        samples = sum(steepness.shape[-2] for steepness, _ in self._responses)
-        return torch.linalg.vector_norm(self._connected, dim=-1), first / samples, second / samples
+        first = total(steepness.sum(-2) for steepness, _ in self._responses)
+        second = total(steepness.square().sum(-2) for steepness, _ in self._responses)
+        return torch.linalg.vector_norm(self._connected, dim=-1), first / self._samples, second / self._samples
+
+    @property
+    def _samples(self) -> int:
+        return sum(steepness.shape[-2] for steepness, _ in self._responses)
 
     def measure(self) -> Measure:
         norm, first, second = self._moments
@@ -132,15 +127,15 @@ class Stack:
     def _moved(self, stretch: Tensor, share: Tensor, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
         """w + stretch · w + share · mean of sgn(f') f'' x for the ``moving`` layers, and by how much their biases move."""
         some = slice(None) if len(moving) == len(self.weight) else moving
-        weight, mask, by_bias = self.weight[some], None if self.mask is None else self.mask[some], torch.zeros_like(share[some])
+        weight, mask, by_bias = self.weight[some], None if self.mask is None else self.mask[some], []
         weight.addcmul_(self._connected[some], stretch[some].unsqueeze(-1))
         if moving and self.activation.curvature is not torch.zeros_like:
-            share = (share[some] / sum(steepness.shape[-2] for steepness, _ in self._responses)).unsqueeze(-2)
+            share = (share[some] / self._samples).unsqueeze(-2)
             for piece, (_, bend_of) in zip(self.pieces, self._responses, strict=True):
                 bend, inputs = bend_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
                 if mask is None:
                     weight.flatten(0, -3).baddbmm_(bend.flatten(0, -3).mT, inputs.flatten(0, -3))
                 else:
                     weight.add_((bend.mT @ inputs).mul_(mask))
-                by_bias += bend.sum(-2)
-        return weight, by_bias
+                by_bias.append(bend.sum(-2))
+        return weight, total(by_bias) if by_bias else torch.zeros_like(stretch[some])

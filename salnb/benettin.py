@@ -21,7 +21,8 @@ class Evolution:
 
     ``advance(state, tangents, *input)`` returns both after one step. ``method`` names how growth is taken out, ``interval``
     how often, None for as rarely as the digits of the slowest direction allow. ``grown`` (..., k) is the log growth so far.
-    ``observe(state, *input)``, if given, is summed over the steps in ``observed``.
+    ``observe(state, *input)``, if given, is summed over the steps in ``observed``. ``many(state, tangents, n_steps)``, if given,
+    does several steps of an undriven system at once, in new memory.
     """
 
     advance: Callable
@@ -31,6 +32,7 @@ class Evolution:
     interval: int | None
     check: Callable[[Tensor, Tensor], None]
     observe: Callable | None = None
+    many: Callable | None = None
     observed: Tensor | float = 0.0
     adaptive: bool = field(init=False)
 
@@ -40,8 +42,9 @@ class Evolution:
         self.reduce, self.warned, self.longest = reduction(self.method, k), False, LONGEST
         self.eps, self.power = math.log(numbers.eps), 2 if self.method == "cholesky" else 1
         self.tolerance = math.log(TOLERANCE[self.method].get(self.frame.dtype, 1e-3))
-        if k == 1:  # nothing but the range of the numbers is at stake
-            self.tolerance = -0.2 * math.log(numbers.tiny)
+        if k == 1:  # nothing but the range of the numbers is at stake, and of their squares
+            self.tolerance = -0.4 * math.log(numbers.tiny)
+        self._trying = self.adaptive and k == 1
         self._doubts, self._looks = 0, 0
         self.grown = self._rest = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
 
@@ -52,8 +55,8 @@ class Evolution:
         """
         rows, spans, done, ends = [], [], 0, ends or [len(drive)]
         while done < len(drive):
-            # whole intervals, so that looking does not add reductions
-            stop = done + self.interval * max(1, min(16, SEGMENT // self.interval))
+            # whole intervals, so that looking does not add reductions; what a single tangent does is known after one
+            stop = done + self.interval * (1 if self._trying else max(1, min(16, SEGMENT // self.interval)))
             stop = stop if stop + self.interval <= len(drive) else len(drive)
             state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
             logs, lengths, observed = self._segment(drive, done, stop, ends)
@@ -74,7 +77,8 @@ class Evolution:
             if self.adaptive:
                 # What was seen is over so many steps as were seen, which at the end of a block may be fewer than an interval.
                 possible = max(lengths) + int(max(self.tolerance - damage, 0.0) / max(slope, 1e-9))
-                self.interval = min(max(possible, self.interval), 2 * self.interval, self.longest)
+                before, self.interval = self.interval, min(max(possible, self.interval), 2 * self.interval, self.longest)
+                self._trying = self._trying and self.interval > before
         return torch.cat(rows), spans
 
     def settle(self, rows: Tensor) -> Tensor:
@@ -95,12 +99,7 @@ class Evolution:
         while done < stop:
             chunk = drive[done : min(done + self.interval, ends[bisect_right(ends, done)], stop)]
             done += len(chunk)
-            for given in chunk:
-                if self.observe is not None:
-                    observed = observed + self.observe(self.state, *given)
-                following, self.frame = self.advance(self.state, self.frame, *given)
-                self.check(self.state, following)
-                self.state = following
+            observed = observed + self._move(chunk)
             tangents = self.frame
             self.frame, diagonal = self.reduce(tangents)
             if len(chunk) == 1 and diagonal.shape[-1] > 1:  # over several steps noise and spread look alike
@@ -115,6 +114,17 @@ class Evolution:
             here = count >= 0.75 * len(doubtful) if len(doubtful) > 3 else False
             logs = logs.masked_fill(here | (self._doubts >= 0.75 * self._looks), -torch.inf)
         return logs, lengths, observed
+
+    def _move(self, chunk: list[tuple]) -> Tensor | float:
+        """State and tangents by so many steps; what was observed on the way."""
+        observed, run = 0.0, [(self.advance, *given) for given in chunk] if self.many is None else [(self.many, len(chunk))]
+        for advance, *given in run:
+            if self.observe is not None:
+                observed = observed + self.observe(self.state, *given)
+            following, self.frame = advance(self.state, self.frame, *given)
+            self.check(self.state, following)
+            self.state = following
+        return observed
 
     def _damage(self, logs: Tensor, steps: int) -> tuple[float, float]:
         """Log of what rounding has done to the slowest direction per step, and how much every further step would add to it."""

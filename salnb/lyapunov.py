@@ -119,7 +119,8 @@ def lyapunov_spectrum(
             "own the attribute, a function of the same arguments -> (L, ...)"
         )
     frame = first_frame(state, k, generator) if resume is None else resume.tangents
-    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, _same_shape, observe)
+    many = getattr(step, "jvp_many", None) if k == 1 and jvp is observe is inputs is None else None
+    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, _same_shape, observe, many)
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
     n_blocks = min(N_BLOCKS, n_steps)
     ends = [n_warmup + n_steps * b // n_blocks for b in range(n_blocks + 1)]

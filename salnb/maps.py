@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .activations import from_module
-from .tangents import Product, automatic_tangent_step
+from .tangents import Product, automatic_tangent_step, single_tangents
 
 
 def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
@@ -109,5 +109,6 @@ def _tanh_map(product: Product, gains: Tensor | None, fresh: bool) -> Callable[.
         return following, moved.mul_(slope).unsqueeze(-1) if single else moved.mul_(slope.unsqueeze(-2)).mT
 
     step.jvp = tangent_step
+    step.jvp_many = single_tangents(columns, gains)
     step.frozen = lambda: _tanh_map(Product(columns.mT), gains, fresh=False)
     return step

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from .hooks import Hook, calls_in_progress, in_transform, moves_with_training, version
 from .recompute import Observation, add_outputs, rnn_observations
-from .watch import WatchedLayer
+from .told import Telling
+from .watch import WatchedLayer, output_of
 
 
 class PassRecorder:
@@ -20,7 +21,7 @@ class PassRecorder:
         self._in_evaluation, self._on_pass = in_evaluation, on_pass
         self._calls: list[list] | None = None
         self._added: dict[nn.Module, list[Tensor]] = {}
-        self._depth = 0
+        self._telling, self._depth = Telling(watched, self._counts), 0
         by_module: dict[nn.Module, list[int]] = {}
         for index, layer in enumerate(watched):
             by_module.setdefault(layer.module, []).append(index)
@@ -30,11 +31,13 @@ class PassRecorder:
         for module in {module for layer in watched for module in layer.adds}:
             hooked.append((module.register_forward_hook, self._keep_added, {}))
         hooked += [
+            *self._telling.hooks(),
             (model.register_forward_pre_hook, self._enter, {"prepend": True}),
             (model.register_forward_hook, self._succeed, {}),
             (model.register_forward_hook, self._leave, {"always_call": True}),
         ]
         self.handles = [register(Hook(function), **given) for register, function, given in hooked]
+        self._telling.one_by_one(dict(zip(by_module, self.handles, strict=False)))
 
     def remove(self) -> None:
         for handle in self.handles:
@@ -48,9 +51,11 @@ class PassRecorder:
         if self._depth == 1:
             counts = (module.training or self._in_evaluation) and not in_transform()
             self._calls, self._added = [[] for _ in self.watched] if counts else None, {}
+            self._telling.begin()
 
     def _succeed(self, module: nn.Module, arguments: tuple, output: object) -> None:
         if self._depth == 1 and self._calls is not None:
+            self._telling.replace(self._calls)
             self.finished = [
                 add_outputs(calls, [self._added.get(m, []) for m in a.adds], a.name) if a.adds else calls
                 for calls, a in zip(self._calls, self.watched, strict=True)
@@ -71,26 +76,30 @@ class PassRecorder:
             # Runs once per layer and call, 300 times in one pass of a deep net: every look-up here shows in the time of a step.
             if self._calls is None or in_transform():
                 return
-            if module._parameters.get("weight") is not weight and first.current_weight() is not weight:
-                self._calls = None  # torch.func.functional_call runs the modules with the weights of another network
+            if module._parameters.get("weight") is not weight and not self._counts(indices):
                 return
             inputs = arguments[0] if arguments else keywords["input"] if "input" in keywords else keywords["inputs"]
             kept = inputs.detach().clone() if moves_with_training(inputs) else inputs.detach() if inputs.requires_grad else inputs
             output = output.detach() if output.requires_grad else output
-            output = output.clone() if copy else output
+            output = output.clone() if copy else output if first.network is None else output_of(first, output)
             self._calls[index].append((kept, output, version(kept), version(output)))
 
         @torch.no_grad()
         def observe_rnn(module: nn.RNN, arguments: tuple, keywords: dict, output: object) -> None:
-            if self._calls is None or in_transform():
-                return
-            if any(layer.weight is not layer.current_weight() for layer in (self.watched[i] for i in indices)):
-                self._calls = None
+            if not self._counts(indices):
                 return
             given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
             self._observe_rnn(indices, module, given["input"], given.get("hx"), output[0])
 
         return observe_rnn if isinstance(first.module, nn.RNN) else observe
+
+    def _counts(self, indices: list[int]) -> bool:
+        """Whether a call that runs now belongs to the pass, and runs these layers with their own weights."""
+        if self._calls is None or in_transform():
+            return False
+        if any(layer.weight is not layer.current_weight() for layer in (self.watched[i] for i in indices)):
+            self._calls = None  # torch.func.functional_call runs the modules with the weights of another network
+        return self._calls is not None
 
     def _keep_added(self, module: nn.Module, arguments: tuple, output: Tensor) -> None:
         if self._calls is not None and not in_transform():

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
-from .adjustment import check_settings
+from .settings import check_settings
 
 WHEN = ("before", "struggling", "unhealthy", "throughout")
 OPTIMIZERS = ("adam", "sgd")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .tangents import Product
+from .tangents import Product, single_tangents
 
 
 def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Callable[..., Tensor]:
@@ -70,6 +70,11 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
         return torch.stack(squares).reshape(-1, *state.shape[:-1])
 
     step.jvp, step.mean_square_sensitivity = tangent_step, mean_square_sensitivity
+    if weights is not None and len(weights) == 1 and len(replicas) < 2:
+        add = torch.baddbmm if replicas else torch.addmm  # what the layer itself calls
+        bias, columns = first.bias.detach().unsqueeze(-2), weights[0].mT
+        bias = bias if replicas else bias.squeeze(0)
+        step.jvp_many = single_tangents(products[0].columns, read=lambda state, out: add(bias, state, columns, out=out))
     # For a run in which nothing learns: the product of weights and mask is then taken once, not at every step.
     step.frozen = lambda: replica_step(module, [weight.detach() for weight in weights_now()])
     return step

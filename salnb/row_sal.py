@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from .adjustment import check_settings, next_average, pull
+from .adjustment import next_average, pull
+from .settings import check_settings
 
 Map = tuple[Callable[[Tensor], Tensor], Tensor, list[nn.Parameter]]  # a layer, states (R, B, M) that it reads, what SAL may move
 

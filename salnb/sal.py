@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from .adjustment import Measure, Stack, check_settings
+from .adjustment import Measure, Stack
 from .discovery import find_layers
 from .gating import RowGate
 from .passes import PassRecorder
 from .pretrain import sal_pretrain
 from .recompute import Observation
+from .settings import check_settings
 from .stacks import put_back, stack_layers
 from .watch import WatchedLayer
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
 
 from .adjustment import Piece, Stack, flat_calls
+from .memory import joined, write
 from .recompute import Observation
 from .watch import WatchedLayer
 
@@ -73,32 +73,9 @@ def stack_layers(
             )
 
 
-def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors of one shape as one (L, ...): a view where they lie one after the other in one memory, else a copy."""
-    first = tensors[0]
-    size, shape, strides, begin = first.numel(), first.shape, first.stride(), first.data_ptr()
-    apart = size * first.element_size()
-    if not first.is_contiguous() or any(
-        tensor.data_ptr() != begin + i * apart or tensor.stride() != strides for i, tensor in enumerate(tensors)
-    ):
-        return torch.stack(tensors)
-    storage = first.untyped_storage()
-    if storage.data_ptr() + storage.nbytes() < begin + len(tensors) * apart:  # neighbors by chance
-        return torch.stack(tensors)
-    return first.detach().as_strided((len(tensors), *shape), (size, *strides))
-
-
 def put_back(layers: Sequence[WatchedLayer], weight: Tensor, by_bias: Tensor) -> None:
     """Weights as they are now and biases with their changes, all in one call: a Python loop costs more than the numbers."""
     write([layer.weight for layer in layers], weight)
     if rows := [i for i, layer in enumerate(layers) if layer.bias is not None]:
         biases = [layers[i].bias for i in rows]
         write(biases, joined(biases).add_(by_bias if len(rows) == len(layers) else by_bias[rows]))
-
-
-def write(parameters: Sequence[Tensor], values: Tensor) -> None:
-    if parameters[0].data_ptr() != values.data_ptr():
-        torch._foreach_copy_(list(parameters), list(values.unbind(0)))
-        return
-    for parameter in parameters:  # the values are there already; only autograd has to be told
-        increment_version(parameter)

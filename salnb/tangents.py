@@ -59,3 +59,43 @@ class Product:
         for begin in range(0, len(upper), BLOCK):
             torch.mm(upper[begin : begin + BLOCK, begin:], columns[begin:], out=moved[begin : begin + BLOCK])
         return moved
+
+
+def single_tangents(columns: Tensor, gains: Tensor | None = None, read: Callable[..., Tensor] | None = None) -> Callable:
+    r"""Many steps at once of h' = tanh(g (W h + θ)) with one tangent per system: ``many(state, tangents, n_steps)``.
+
+    For a few neurons or systems a step takes less time than what surrounds it, so that this loop has nothing around it, and
+    works in memory of its own. The states are to the last bit those of single steps: state and tangent share one product
+    only where a trial has shown that this makes no difference, which hangs on the processor and the number of rows.
+
+    Args:
+        columns: (..., N, N), W transposed, one for each replica. gains: (..., 1), g of every system, if they differ.
+        read: ``read(h, out=…)`` gives W h + θ for h (..., B, N); without it there is no θ.
+    """
+    one, shared, add = columns.new_ones(()), {}, torch.addcmul
+    push, free = torch.mm if columns.ndim == 2 else torch.matmul, read is None
+    read = read or (lambda state, out: push(state, columns, out=out))
+
+    def many(state: Tensor, tangents: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
+        given = [tensor.reshape(*columns.shape[:-2], -1, columns.shape[-1]) for tensor in (state, tangents)]
+        g = None if gains is None else gains.expand(*state.shape[:-1], 1).reshape(-1, 1).repeat(2, 1)
+        pairs = [torch.stack(given), torch.stack(given)]  # in turn: a product cannot be written over what it reads
+        memory, slope = [(pair.flatten(0, 1), *pair.unbind(0)) for pair in pairs], torch.empty_like(given[0])
+        count = given[0].shape[-2]
+        if count not in shared:
+            shared[count] = free and torch.equal(push(memory[0][0], columns)[:count], push(given[0], columns))
+        for t in range(n_steps):
+            (rows, x, v), (products, following, moved) = memory[t % 2], memory[(t + 1) % 2]
+            if shared[count]:
+                push(rows, columns, out=products)
+            else:
+                _ = read(x, out=following), push(v, columns, out=moved)
+            if g is not None:
+                products.mul_(g)
+            following.tanh_()
+            add(one, following, following, value=-1, out=slope)
+            moved.mul_(slope)
+        _, x, v = memory[n_steps % 2]
+        return x.view(state.shape), v.view(tangents.shape)
+
+    return many

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from .activations import Activation, activation_formulas
-from .adjustment import AVERAGES
 from .layers import check_sizes
+from .settings import AVERAGES
 
 HALVINGS = {torch.float32: 22, torch.float64: 50}  # of an interval of row lengths: to the last digit
 STEP = 2**0.25  # factor between lengths tried before the bisection

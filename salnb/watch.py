@@ -9,6 +9,7 @@ from .functional import tanh_slope_of_output
 from .layers import ReplicaLinear
 from .networks import DeepNet, TanhRNN
 from .steps import refuse_unsupported
+from .told import tells
 
 
 def tanh_curvature_of_output(output: Tensor) -> Tensor:
@@ -36,6 +37,7 @@ class WatchedLayer:
     rnn_layer: int | None = None
     adds: tuple[nn.Module, ...] = ()  # layers whose outputs are added to this one's before the activation
     copy: bool = False  # the activation may overwrite the pre-activation, so the hook must keep a copy
+    network: nn.Module | None = None  # whose calls tell what the layer saw, its outputs in place of pre-activations
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -43,7 +45,14 @@ class WatchedLayer:
 
     def current_weight(self) -> Tensor:
         """What the module holds now: another tensor than ``weight`` where someone has swapped it."""
-        return getattr(self.module, "weight" if self.rnn_layer is None else f"weight_hh_l{self.rnn_layer}")
+        name = "weight" if self.rnn_layer is None else f"weight_hh_l{self.rnn_layer}"
+        own = self.module._parameters.get(name)  # where it nearly always is; getattr takes five times as long
+        return getattr(self.module, name) if own is None else own
+
+
+def output_of(layer: WatchedLayer, pre_activation: Tensor) -> Tensor:
+    """What a layer whose activation is known by its output would have shown."""
+    return ACTIVATIONS[layer.activation.name].function(pre_activation.to(layer.weight.dtype))
 
 
 def join_names(*parts: str) -> str:
@@ -65,12 +74,15 @@ def rnn_layers(name: str, module: nn.RNN) -> list[WatchedLayer]:
 
 
 def replica_layers(name: str, network: DeepNet | TanhRNN) -> list[WatchedLayer]:
-    return [
-        WatchedLayer(
-            join_names(name, path), layer, layer.weight, layer.bias, activation_formulas(layer.activation), layer.mask, others
+    found, telling = [], network if tells(network) else None
+    for path, (layer, others) in network.sal_layers().items():
+        activation = OF_OUTPUT[layer.activation] if telling is not None else activation_formulas(layer.activation)
+        found.append(
+            WatchedLayer(
+                join_names(name, path), layer, layer.weight, layer.bias, activation, layer.mask, others, network=telling
+            )
         )
-        for path, (layer, others) in network.sal_layers().items()
-    ]
+    return found
 
 
 def plain_layer(

@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 
-from salnb import SAL, DeepNet, stacks
+from salnb import SAL, DeepNet, memory
 from tests.problems import random, seeded
 
 
@@ -15,8 +15,8 @@ def test_a_network_whose_layers_lie_apart_in_memory_moves_by_the_same_bits():
     gathered = DeepNet(3, 8, 2, 7, gain=0.8, generator=seeded())
     apart = copy.deepcopy(gathered)
     hidden = [[layer.weight for layer in net.hidden[1:]] for net in (gathered, apart)]
-    assert stacks.joined(hidden[0]).data_ptr() == hidden[0][0].data_ptr()  # no copy
-    assert stacks.joined(hidden[1]).data_ptr() != hidden[1][0].data_ptr()
+    assert memory.joined(hidden[0]).data_ptr() == hidden[0][0].data_ptr()  # no copy
+    assert memory.joined(hidden[1]).data_ptr() != hidden[1][0].data_ptr()
     for net in (gathered, apart):
         sal = SAL(net, lr=0.1, target=0.9)
         for seed in range(5):
@@ -39,14 +39,14 @@ def test_a_step_between_forward_and_backward_is_noticed_by_autograd():
 
 
 def test_tensors_are_joined_without_a_copy_only_where_one_memory_holds_them_in_order():
-    memory = torch.arange(24.0)
-    first, second, third = memory[:12].view(3, 2, 2).unbind(0)
-    assert stacks.joined([first, second, third]).data_ptr() == memory.data_ptr()
+    numbers = torch.arange(24.0)
+    first, second, third = numbers[:12].view(3, 2, 2).unbind(0)
+    assert memory.joined([first, second, third]).data_ptr() == numbers.data_ptr()
     for tensors in ([first, third], [second, first], [first.T, second.T], [first.T, second], [first, second.clone()]):
-        found = stacks.joined(tensors)
+        found = memory.joined(tensors)
         assert torch.equal(found, torch.stack(tensors))
         found.zero_()
-    assert torch.equal(memory, torch.arange(24.0))
+    assert torch.equal(numbers, torch.arange(24.0))
 
 
 def test_a_gathered_network_is_pickled_at_its_own_size_and_stays_one_with_its_optimizer():

@@ -1,0 +1,127 @@
+"""What a single call of one of our own networks says of all its layers, without a hook on each of them.
+
+A hook costs about as much as the product that it watches: 300 of them, in 300 layers or 300 time steps, are a third of a
+forward pass. Our networks hand their states over anyway, h = tanh(U), and the slopes follow from these as from U.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from .layers import ReplicaLinear
+from .networks import DeepNet, TanhRNN
+from .recompute import Observation
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+    from .watch import WatchedLayer
+
+BY_OUTPUT = ("tanh", "relu")  # activations whose slope follows from their output
+
+
+def tells(network: nn.Module) -> bool:
+    """Whether the states that this network hands over are all that SAL has to know. A subclass may compute something else."""
+    if type(network) is TanhRNN:
+        return len(network.recurrent) == 1  # of a ring it hands over the last layer's only
+    return type(network) is DeepNet and network.hidden[0].activation in BY_OUTPUT
+
+
+@torch.no_grad()
+def told(network: nn.Module, arguments: tuple, keywords: dict, states: list[Tensor]) -> dict[ReplicaLinear, Observation]:
+    """Inputs (..., S, M) and outputs (..., S, N) of every layer that SAL may watch; ``states`` are those of this call."""
+    if type(network) is DeepNet:
+        kept = torch.stack(states)  # a copy: whoever has the states may change them
+        each, reading = kept.unbind(0), islice(network.hidden, 1, None)  # a slice of the list would be made anew every time
+        pairs = [(layer, before, after, None) for layer, before, after in zip(reading, each, each[1:], strict=False)]
+    else:
+        given = dict(zip(("inputs", "state"), arguments, strict=False)) | keywords
+        start = given.get("state")
+        start = torch.zeros_like(states[:1]) if start is None else start.expand(states.shape[1:]).unsqueeze(0)
+        kept = torch.cat([start.to(states.dtype), states])
+        pairs = [(network.recurrent[0], kept[:-1], kept[1:], given["inputs"])]
+    if kept.dtype == pairs[0][0].weight.dtype:
+        return {layer: (before, after) for layer, before, after, _ in pairs}
+    return {layer: _recomputed(network, layer, before, inputs) for layer, before, _, inputs in pairs}
+
+
+def _recomputed(network: nn.Module, layer: ReplicaLinear, before: Tensor, inputs: Tensor | None) -> Observation:
+    """The output in full precision. Under autocast 1 − h² is lost in the 8 bits of h where h is near 1."""
+    with torch.autocast(before.device.type, enabled=False):
+        before, drive = before.to(layer.weight.dtype), None
+        if inputs is not None and network.n_in:
+            plain = inputs.ndim == 3  # shared by the replicas
+            inputs = inputs.reshape(len(inputs), *[1] * len(network.replicas), *inputs.shape[1:]) if plain else inputs
+            drive = network.input(inputs.to(layer.weight.dtype))
+        function = torch.relu if layer.activation == "relu" else torch.tanh
+        return before, function(layer.forward(before, drive))
+
+
+def _size(calls: Sequence[tuple]) -> int:
+    """How many numbers the neurons of a layer put out, in however many calls."""
+    return sum(call[1].numel() for call in calls)
+
+
+class Telling:
+    """The networks among what is watched that tell by themselves, and what they told in one pass.
+
+    Until a pass has shown that a network's calls tell everything, its layers are watched one by one as well: a model may
+    also run them without the network. ``counts(indices)`` says whether a call of these layers belongs to a pass.
+    """
+
+    def __init__(self, watched: Sequence["WatchedLayer"], counts: Callable[[list[int]], bool]) -> None:
+        self._watched, self._counts = watched, counts
+        self._networks: dict[nn.Module, list[int]] = {}
+        for index, layer in enumerate(watched):
+            if layer.network is not None:
+                self._networks.setdefault(layer.network, []).append(index)
+        self._one_by_one: dict[nn.Module, list[RemovableHandle]] = {}
+        self.begin()
+
+    def hooks(self) -> Iterator[tuple[Callable, Callable, dict]]:
+        """How each network is to be watched: where to register, what, and with which settings."""
+        for network in self._networks:
+            yield network.register_forward_pre_hook, self._ask, {"with_kwargs": True}
+            yield network.register_forward_hook, self._listen, {"with_kwargs": True}
+
+    def one_by_one(self, handle_of: dict[nn.Module, "RemovableHandle"]) -> None:
+        """The hooks on single layers, to be removed when they have become superfluous."""
+        for network, indices in self._networks.items():
+            self._one_by_one[network] = [handle_of[self._watched[i].module] for i in indices]
+
+    def begin(self) -> None:
+        """A new pass."""
+        self._asked: tuple[list[Tensor], int] | None = None
+        self._told: dict[nn.Module, list[dict[ReplicaLinear, Observation]]] = {}
+
+    def replace(self, calls: list[list]) -> None:
+        """What the networks told, in place of what their layers showed one by one, unless these also ran at other times."""
+        for network, passes in self._told.items():
+            found = {i: [passed[self._watched[i].module] for passed in passes] for i in self._networks[network]}
+            if network in self._one_by_one:
+                if any(_size(calls[i]) != _size(pairs) for i, pairs in found.items()):
+                    continue
+                for handle in self._one_by_one.pop(network):
+                    handle.remove()
+            for i, pairs in found.items():
+                calls[i] = [(*pair, None, None) for pair in pairs]  # in memory of our own, which nobody else changes
+        self._told = {}
+
+    def _ask(self, network: nn.Module, arguments: tuple, keywords: dict) -> tuple[tuple, dict] | None:
+        """Has a deep network hand over its states; where they will be, and from which place on, is remembered."""
+        self._asked = None
+        if type(network) is not DeepNet or not self._counts([]):
+            return None
+        given = arguments[1] if len(arguments) > 1 else keywords.get("states")
+        states = [] if given is None else given
+        self._asked = states, len(states)
+        return (arguments[:1], {**keywords, "states": states}) if given is None else None
+
+    def _listen(self, network: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
+        asked, self._asked = self._asked, None  # nothing is to keep the states alive
+        if self._counts(self._networks[network]):
+            states = output[1] if asked is None else asked[0][asked[1] :]
+            self._told.setdefault(network, []).append(told(network, arguments, keywords, states))
