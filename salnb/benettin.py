@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .frames import TOLERANCE, householder, lost, reduction, stretch
+from .frames import TOLERANCE, householder, lost, reduction, rounding_damage, stretch
 
 SEGMENT = 128  # most steps between two looks at how far the tangents have spread: a look waits for the device
 LONGEST = 64  # steps without taking the growth out, however calm the system
@@ -127,21 +127,9 @@ class Evolution:
         return observed
 
     def _damage(self, logs: Tensor, steps: int) -> tuple[float, float]:
-        """Log of what rounding has done to the slowest direction per step, and how much every further step would add to it."""
         if not self.adaptive and self.interval == 1:
             return -math.inf, 0.0  # nothing will be decided by it
-        known = self.grown == -torch.inf
-        if not bool((torch.isfinite(logs) | known).all()):
-            return math.inf, 0.0
-        dead = known.expand_as(logs)
-        if logs.shape[-1] == 1:
-            largest = float(logs.masked_fill(dead, 0.0).abs().max().nan_to_num(0.0))
-            return largest, largest / steps
-        highest = logs.masked_fill(dead, -torch.inf).amax(-1)
-        lowest = logs.masked_fill(dead, torch.inf).amin(-1)
-        spread = self.power * (highest - lowest).clamp_min(0.0).nan_to_num(0.0)
-        damage = spread.logsumexp(0) - math.log(len(logs) * steps) + self.eps
-        return float(damage.max()), float(spread.mean(0).max()) / steps
+        return rounding_damage(logs, steps, self.grown == -torch.inf, self.eps, self.power)
 
     def _warn(self) -> None:
         if not self.warned:

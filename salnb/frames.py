@@ -5,6 +5,7 @@ run the triangles multiply to a triangle, so that the logs of their diagonals ad
 orthonormal, the sums are those of one QR decomposition of the whole product, whatever was used in between.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -99,3 +100,22 @@ def lost(tangents: Tensor, diagonal: Tensor) -> Tensor:
     """Directions (..., k) of which rounding may have left nothing, because they depend on those before them."""
     noise = 8 * tangents.shape[-2] ** 0.5 * torch.finfo(tangents.dtype).eps
     return diagonal <= noise * tangents.abs().amax(-2)
+
+
+def rounding_damage(logs: Tensor, steps: int, dead: Tensor, eps: float, power: int) -> tuple[float, float]:
+    """Log of what rounding has done to the slowest direction per step, and how much every further step would add to it.
+
+    Of one tangent: how far it has come from length 1. ``logs`` (n, ..., k): growth at n reductions, ``steps`` apart. ``dead``:
+    directions known to be. ``eps``: log of the numbers' precision. ``power``: 2 if the reduction squares the spread.
+    """
+    if not bool((torch.isfinite(logs) | dead).all()):
+        return math.inf, 0.0
+    dead = dead.expand_as(logs)
+    if logs.shape[-1] == 1:
+        largest = float(logs.masked_fill(dead, 0.0).abs().max().nan_to_num(0.0))
+        return largest, largest / steps
+    highest = logs.masked_fill(dead, -torch.inf).amax(-1)
+    lowest = logs.masked_fill(dead, torch.inf).amin(-1)
+    spread = power * (highest - lowest).clamp_min(0.0).nan_to_num(0.0)
+    of_all = spread.logsumexp(0) - math.log(len(logs) * steps) + eps
+    return float(of_all.max()), float(spread.mean(0).max()) / steps
