@@ -11,7 +11,7 @@ NOTES = {("chaotax", "spectrum"): COMPILES}
 @dataclass(frozen=True)
 class Contender:
     """One line of a row. ``role``: "ours" and "peer" make the ratio; "tuned", a peer whose QR interval was set by hand, makes
-    a second one; "other" is shown beside them."""
+    a second one; "other" is shown beside them, as is "floor", a part of the work that has no answer."""
 
     name: str
     package: str
@@ -20,6 +20,9 @@ class Contender:
     options: dict = field(default_factory=dict)
     less: dict = field(default_factory=dict)  # a smaller problem for a slow one; its cost is proportional to these
     note: str = ""
+
+
+FLOOR = Contender("the products alone, float32", "torch", "floor:products", "floor", note="no exponent: the arithmetic by itself")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def maximum_row() -> Row:
     rest = _peers("maximum", less={"trajectories": 1}, dtype="float32")
     problem = dict(n=256, gain=2.0, trajectories=20, steps=500, warmup=100, seed=0)
     return Row("maximum", "maximum exponent to a standard error of 0.001, N = 256, g = 2", 0.50, problem,
-               {"trajectories": 2, "steps": 50}, "maximum", (*ours, *peers, *rest), runs=6)  # fmt: skip
+               {"trajectories": 2, "steps": 50}, "maximum", (*ours, *peers, *rest, FLOOR), runs=6)  # fmt: skip
 
 
 def sweep_rows() -> list[Row]:
@@ -97,7 +100,7 @@ def sweep_rows() -> list[Row]:
                 for c in _peers("sweep", less=less, dtype=short)]  # fmt: skip
         small = {"gains": 3, "steps": 24} if k > 1 else {"gains": 3, "steps": 50}
         rows.append(Row(f"gains-{k}", f"64 gains at once, {title}, N = 128, 2,000 steps", 1.0, {**problem, "k": k}, small,
-                        "sweep", (*ours, *peers, *rest), warm=k == 1))  # fmt: skip
+                        "sweep", (*ours, *peers, *rest, *[FLOOR] * (k == 1)), warm=k == 1))  # fmt: skip
     return rows
 
 

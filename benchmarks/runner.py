@@ -63,6 +63,8 @@ def ratio_of(lines: list[dict]) -> dict:
 
 def deviation(row: Row, contender: Contender, worker: Worker, first: list[dict]) -> float:
     """By how much the contender's answers are off, the worst of the row's small systems; the first one's answers are kept."""
+    if contender.role == "floor":
+        return 0.0
     check, worst = checks.CHECKS[row.check], 0.0
     for seed in range(row.seeds):
         small = {**row.problem, **row.small, "seed": row.problem["seed"] + seed}
@@ -118,18 +120,20 @@ def measure_row(row: Row, libraries: Libraries, rounds: int = ROUNDS, say=lambda
 
 def together(row: Row, lines: list[dict], answers: dict[str, list[dict]]) -> None:
     """What only shows on the whole runs: time to accuracy, and whether the exponents agree within their errors."""
-    timed = [line for line in lines if line.get("seconds")]
+    timed = [line for line in lines if line.get("seconds") and line["role"] != "floor"]
     if row.check == "maximum":
         steps = row.problem["steps"]
         spread = checks.diffusion({line["name"]: answers[line["name"]] for line in timed}, steps)
         found = {line["name"]: checks.mean_and_error(answers[line["name"]], spread, steps) for line in timed}
         centre = statistics.median(mean for mean, _ in found.values())
+        reached = spread / (steps * row.problem["trajectories"])  # squared standard error of one whole run
+        for line in lines:
+            if line.get("seconds"):
+                line["seconds"] = [took * reached / checks.TARGET**2 for took in line["seconds"]]
         for line in timed:
             mean, error = found[line["name"]]
             own = checks.diffusion({"": answers[line["name"]]}, steps)
             line["own_error"] = (own / (steps * row.problem["trajectories"])) ** 0.5
-            reached = spread / (steps * row.problem["trajectories"])  # squared standard error of one whole run
-            line["seconds"] = [took * reached / checks.TARGET**2 for took in line["seconds"]]
             line["exponent"] = mean
             refuse(line, abs(mean - centre) > 4 * error, f"exponent {mean:.4f} instead of {centre:.4f}")
     if row.check == "sweep" and row.problem["k"] == 1:

@@ -55,7 +55,7 @@ def row_text(record: dict) -> str:
     """One row: its work, who did it in how long, the ratio."""
     text = [record["title"]]
     for line in sorted(record["lines"], key=lambda line: statistics.median(line.get("seconds") or [float("inf")])):
-        mark = {"ours": "*", "other": "·"}.get(line["role"], " ")
+        mark = {"ours": "*", "other": "·", "floor": "·"}.get(line["role"], " ")
         part = f"  (measured on 1/{1 / line['share']:g})" if line.get("seconds") and line.get("share", 1) < 1 else ""
         text.append(f"  {mark} {line['name']:36} {line.get('version', ''):10} {seconds_text(line)}{part}")
     return "\n".join([*text, f"    → {verdict(record)}"])

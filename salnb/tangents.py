@@ -72,7 +72,8 @@ def single_tangents(columns: Tensor, gains: Tensor | None = None, read: Callable
         columns: (..., N, N), W transposed, one for each replica. gains: (..., 1), g of every system, if they differ.
         read: ``read(h, out=…)`` gives W h + θ for h (..., B, N); without it there is no θ.
     """
-    one, shared, add = columns.new_ones(()), {}, torch.addcmul
+    times_slope = torch.ops.aten.tanh_backward.grad_input  # v · (1 - h²) in one go
+    shared: dict[int, bool] = {}
     push, free = torch.mm if columns.ndim == 2 else torch.matmul, read is None
     read = read or (lambda state, out: push(state, columns, out=out))
 
@@ -80,7 +81,7 @@ def single_tangents(columns: Tensor, gains: Tensor | None = None, read: Callable
         given = [tensor.reshape(*columns.shape[:-2], -1, columns.shape[-1]) for tensor in (state, tangents)]
         g = None if gains is None else gains.expand(*state.shape[:-1], 1).reshape(-1, 1).repeat(2, 1)
         pairs = [torch.stack(given), torch.stack(given)]  # in turn: a product cannot be written over what it reads
-        memory, slope = [(pair.flatten(0, 1), *pair.unbind(0)) for pair in pairs], torch.empty_like(given[0])
+        memory = [(pair.flatten(0, 1), *pair.unbind(0)) for pair in pairs]
         count = given[0].shape[-2]
         if count not in shared:
             shared[count] = free and torch.equal(push(memory[0][0], columns)[:count], push(given[0], columns))
@@ -93,8 +94,7 @@ def single_tangents(columns: Tensor, gains: Tensor | None = None, read: Callable
             if g is not None:
                 products.mul_(g)
             following.tanh_()
-            add(one, following, following, value=-1, out=slope)
-            moved.mul_(slope)
+            times_slope(moved, following, grad_input=moved)
         _, x, v = memory[n_steps % 2]
         return x.view(state.shape), v.view(tangents.shape)
 
