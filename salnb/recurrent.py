@@ -26,6 +26,7 @@ class TanhRNN(nn.Module):
     Returns:
         ``rnn(inputs, state=None)``: inputs (T, B, n_in), shared by the replicas, or (T, ..., B, n_in) ->
         outputs (T, ..., B, n_out) and states (T, ..., B, N) with N the last layer's size; state defaults to 0.
+        ``rnn(inputs, state, states)`` also appends each step's state (..., B, N) to the list ``states``.
 
     Raises:
         ValueError: a size below 1, connectivity outside (0, 1], inputs or a state of another shape.
@@ -64,7 +65,9 @@ class TanhRNN(nn.Module):
             state = torch.tanh(layer(state, None if i else drive, weight))
         return state
 
-    def forward(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, inputs: Tensor, state: Tensor | None = None, states: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
         plain = inputs.ndim == 3
         if inputs.shape[-1] != self.n_in or not (plain or inputs.ndim == 3 + len(self.replicas)):
             lead = "".join(f"{size}, " for size in self.replicas)
@@ -79,9 +82,11 @@ class TanhRNN(nn.Module):
             inputs = inputs.reshape(len(inputs), *[1] * len(self.replicas), *inputs.shape[1:])
         drives = self.input(inputs).unbind(0) if self.n_in else [None] * len(inputs)
         weights = [layer.connected_weight() for layer in self.recurrent]
-        state, states = state.expand(shape), []
+        state, found = state.expand(shape), []
         for drive in drives:
             state = self.step(state, drive, weights)
-            states.append(state)
-        stacked = torch.stack(states) if states else state.new_zeros((0, *shape))
+            found.append(state)
+        if states is not None:
+            states += found
+        stacked = torch.stack(found) if found else state.new_zeros((0, *shape))
         return self.readout(stacked), stacked

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .hooks import version
 from .layers import ReplicaLinear
 from .networks import DeepNet, TanhRNN
 from .recompute import Observation
@@ -30,34 +31,44 @@ def tells(network: nn.Module) -> bool:
     return type(network) is DeepNet and network.hidden[0].activation in BY_OUTPUT
 
 
+Call = tuple[Tensor, Tensor, int | None, int | None]  # an observation, and the versions of its tensors if others have them
+
+
 @torch.no_grad()
-def told(network: nn.Module, arguments: tuple, keywords: dict, states: list[Tensor]) -> dict[ReplicaLinear, Observation]:
+def told(network: nn.Module, arguments: tuple, keywords: dict, states: list[Tensor]) -> dict[ReplicaLinear, list[Call]]:
     """Inputs (..., S, M) and outputs (..., S, N) of every layer that SAL may watch; ``states`` are those of this call."""
+    if not states:
+        return {}
+    given = dict(zip(("inputs", "state"), arguments, strict=False)) | keywords
     if type(network) is DeepNet:
-        kept = torch.stack(states)  # a copy: whoever has the states may change them
-        each, reading = kept.unbind(0), islice(network.hidden, 1, None)  # a slice of the list would be made anew every time
-        pairs = [(layer, before, after, None) for layer, before, after in zip(reading, each, each[1:], strict=False)]
+        each = torch.stack(states).unbind(0)  # a copy: whoever has the states may change them
+        reading = islice(network.hidden, 1, None)  # a slice of the list would be made anew every time
+        pairs = {layer: [(before, after)] for layer, before, after in zip(reading, each, each[1:], strict=False)}
     else:
-        given = dict(zip(("inputs", "state"), arguments, strict=False)) | keywords
         start = given.get("state")
-        start = torch.zeros_like(states[:1]) if start is None else start.expand(states.shape[1:]).unsqueeze(0)
-        kept = torch.cat([start.to(states.dtype), states])
-        pairs = [(network.recurrent[0], kept[:-1], kept[1:], given["inputs"])]
-    if kept.dtype == pairs[0][0].weight.dtype:
-        return {layer: (before, after) for layer, before, after, _ in pairs}
-    return {layer: _recomputed(network, layer, before, inputs) for layer, before, _, inputs in pairs}
+        start = torch.zeros_like(states[0]) if start is None else start.expand(states[0].shape).to(states[0].dtype).clone()
+        every, layer = [start, *states], network.recurrent[0]
+        kept = None if network.replicas else torch.stack(every)  # replicas lie between time and samples: copied only in parts
+        pairs = {layer: list(zip(every, states, strict=False)) if kept is None else [(kept[:-1], kept[1:])]}
+    if states[0].dtype != network.readout.weight.dtype:
+        drives = given["inputs"] if isinstance(network, TanhRNN) and network.n_in else None
+        pairs = {layer: _recomputed(network, layer, found, drives) for layer, found in pairs.items()}
+    return {layer: [(x, h, version(x), version(h)) for x, h in found] for layer, found in pairs.items()}
 
 
-def _recomputed(network: nn.Module, layer: ReplicaLinear, before: Tensor, inputs: Tensor | None) -> Observation:
-    """The output in full precision. Under autocast 1 − h² is lost in the 8 bits of h where h is near 1."""
-    with torch.autocast(before.device.type, enabled=False):
-        before, drive = before.to(layer.weight.dtype), None
-        if inputs is not None and network.n_in:
+def _recomputed(network: nn.Module, layer: ReplicaLinear, pairs: list[Observation], inputs: Tensor | None) -> list[Observation]:
+    """The outputs in full precision. Under autocast 1 − h² is lost in the 8 bits of h where h is near 1."""
+    dtype, function = layer.weight.dtype, torch.relu if layer.activation == "relu" else torch.tanh
+    with torch.autocast(layer.weight.device.type, enabled=False):
+        if inputs is None:
+            drives = [None] * len(pairs)
+        else:
             plain = inputs.ndim == 3  # shared by the replicas
             inputs = inputs.reshape(len(inputs), *[1] * len(network.replicas), *inputs.shape[1:]) if plain else inputs
-            drive = network.input(inputs.to(layer.weight.dtype))
-        function = torch.relu if layer.activation == "relu" else torch.tanh
-        return before, function(layer.forward(before, drive))
+            drives = network.input(inputs.to(dtype))
+            drives = [drives] if len(pairs) == 1 else drives.unbind(0)
+        befores = [before.to(dtype) for before, _ in pairs]
+        return [(x, function(layer.forward(x, drive))) for x, drive in zip(befores, drives, strict=True)]
 
 
 def _size(calls: Sequence[tuple]) -> int:
@@ -95,33 +106,35 @@ class Telling:
     def begin(self) -> None:
         """A new pass."""
         self._asked: tuple[list[Tensor], int] | None = None
-        self._told: dict[nn.Module, list[dict[ReplicaLinear, Observation]]] = {}
+        self._told: dict[nn.Module, dict[ReplicaLinear, list[Call]]] = {}
 
     def replace(self, calls: list[list]) -> None:
         """What the networks told, in place of what their layers showed one by one, unless these also ran at other times."""
-        for network, passes in self._told.items():
-            found = {i: [passed[self._watched[i].module] for passed in passes] for i in self._networks[network]}
+        for network, found in self._told.items():
+            of = {i: found.get(self._watched[i].module, []) for i in self._networks[network]}
             if network in self._one_by_one:
-                if any(_size(calls[i]) != _size(pairs) for i, pairs in found.items()):
+                if any(_size(calls[i]) != _size(told_calls) for i, told_calls in of.items()):
                     continue
                 for handle in self._one_by_one.pop(network):
                     handle.remove()
-            for i, pairs in found.items():
-                calls[i] = [(*pair, None, None) for pair in pairs]  # in memory of our own, which nobody else changes
+            for i, told_calls in of.items():
+                calls[i] = told_calls
         self._told = {}
 
     def _ask(self, network: nn.Module, arguments: tuple, keywords: dict) -> tuple[tuple, dict] | None:
-        """Has a deep network hand over its states; where they will be, and from which place on, is remembered."""
+        """Has a network hand over its states; where they will be, and from which place on, is remembered."""
         self._asked = None
-        if type(network) is not DeepNet or not self._counts([]):
+        if not self._counts([]):
             return None
-        given = arguments[1] if len(arguments) > 1 else keywords.get("states")
+        place = 1 if type(network) is DeepNet else 2
+        given = arguments[place] if len(arguments) > place else keywords.get("states")
         states = [] if given is None else given
         self._asked = states, len(states)
-        return (arguments[:1], {**keywords, "states": states}) if given is None else None
+        return (arguments[:place], {**keywords, "states": states}) if given is None else None
 
     def _listen(self, network: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
         asked, self._asked = self._asked, None  # nothing is to keep the states alive
-        if self._counts(self._networks[network]):
-            states = output[1] if asked is None else asked[0][asked[1] :]
-            self._told.setdefault(network, []).append(told(network, arguments, keywords, states))
+        if asked is not None and self._counts(self._networks[network]):
+            calls = self._told.setdefault(network, {})
+            for layer, found in told(network, arguments, keywords, asked[0][asked[1] :]).items():
+                calls.setdefault(layer, []).extend(found)

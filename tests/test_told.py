@@ -72,6 +72,21 @@ def test_keywords_and_a_list_that_holds_states_already(device):
     assert len(old) == 1 + 2 * 4 and all(torch.equal(tensor, found[0]) for tensor in found)
 
 
+@pytest.mark.parametrize("replicas", [(), (2,)])
+def test_a_recurrent_network_hands_over_its_states_and_an_empty_sequence_has_none(replicas, device):
+    net, x, states = recurrent(replicas, device=device), random(7, 5, 3, device=device), [None]
+    sal, found = SAL(net, lr=0.0, decay=0.0), []
+    for call in (lambda: net(x), lambda: net(x, None, states), lambda: net(inputs=x, states=states)):
+        stacked = call()[1]
+        sal.step()
+        found.append(sal.sensitivity["recurrent.0"])
+    assert all(torch.equal(tensor, found[0]) for tensor in found)
+    assert torch.equal(torch.stack(states[1:8]), stacked) and torch.equal(torch.stack(states[8:]), stacked)
+    net(x[:0])
+    with pytest.raises(RuntimeError, match="recurrent.0 are watched but did not run"):
+        sal.step()
+
+
 class Twice(nn.Module):
     """Two calls of one network in a pass, of different sizes; ``also`` runs one of its layers once more."""
 
