@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .watch import WatchedLayer
 
 BY_OUTPUT = ("tanh", "relu")  # activations whose slope follows from their output
+Call = tuple[Tensor, Tensor, int | None, int | None]  # an observation, and the versions of its tensors if others have them
 
 
 def tells(network: nn.Module) -> bool:
@@ -29,9 +30,6 @@ def tells(network: nn.Module) -> bool:
     if type(network) is TanhRNN:
         return len(network.recurrent) == 1  # of a ring it hands over the last layer's only
     return type(network) is DeepNet and network.hidden[0].activation in BY_OUTPUT
-
-
-Call = tuple[Tensor, Tensor, int | None, int | None]  # an observation, and the versions of its tensors if others have them
 
 
 @torch.no_grad()
@@ -47,13 +45,15 @@ def told(network: nn.Module, arguments: tuple, keywords: dict, states: list[Tens
     else:
         start = given.get("state")
         start = torch.zeros_like(states[0]) if start is None else start.expand(states[0].shape).to(states[0].dtype).clone()
-        every, layer = [start, *states], network.recurrent[0]
+        every, layer = [start, *(state.detach() for state in states)], network.recurrent[0]
         kept = None if network.replicas else torch.stack(every)  # replicas lie between time and samples: copied only in parts
-        pairs = {layer: list(zip(every, states, strict=False)) if kept is None else [(kept[:-1], kept[1:])]}
+        pairs = {layer: list(zip(every, every[1:], strict=False)) if kept is None else [(kept[:-1], kept[1:])]}
     if states[0].dtype != network.readout.weight.dtype:
         drives = given["inputs"] if isinstance(network, TanhRNN) and network.n_in else None
         pairs = {layer: _recomputed(network, layer, found, drives) for layer, found in pairs.items()}
-    return {layer: [(x, h, version(x), version(h)) for x, h in found] for layer, found in pairs.items()}
+    if type(network) is TanhRNN and network.replicas:
+        return {layer: [(x, h, version(x), version(h)) for x, h in found] for layer, found in pairs.items()}
+    return {layer: [(*pair, None, None) for pair in found] for layer, found in pairs.items()}
 
 
 def _recomputed(network: nn.Module, layer: ReplicaLinear, pairs: list[Observation], inputs: Tensor | None) -> list[Observation]:
