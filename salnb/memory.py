@@ -28,4 +28,5 @@ def write(parameters: Sequence[Tensor], values: Tensor) -> None:
     if parameters[0].data_ptr() != values.data_ptr():
         torch._foreach_copy_(list(parameters), list(values.unbind(0)))
         return
-    increment_version(parameters)  # the values are there already; only autograd has to be told
+    for parameter in parameters:  # the values are there already; only autograd has to be told
+        increment_version(parameter)  # one by one: torch 2.4 takes no lists
