@@ -80,7 +80,8 @@ class Telling:
     """The networks among what is watched that tell by themselves, and what they told in one pass.
 
     Until a pass has shown that a network's calls tell everything, its layers are watched one by one as well: a model may
-    also run them without the network. ``counts(indices)`` says whether a call of these layers belongs to a pass.
+    also run them without the network. One that begins to do so later, in passes that call the network as well, is seen by the
+    network's calls alone. ``counts(indices)`` says whether a call of these layers belongs to a pass.
     """
 
     def __init__(self, watched: Sequence["WatchedLayer"], counts: Callable[[list[int]], bool]) -> None:
