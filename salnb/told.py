@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .activations import ACTIVATIONS
 from .hooks import version
 from .layers import ReplicaLinear
 from .networks import DeepNet, TanhRNN
@@ -21,15 +22,12 @@ if TYPE_CHECKING:
 
     from .watch import WatchedLayer
 
-BY_OUTPUT = ("tanh", "relu")  # activations whose slope follows from their output
 Call = tuple[Tensor, Tensor, int | None, int | None]  # an observation, and the versions of its tensors if others have them
 
 
 def tells(network: nn.Module) -> bool:
-    """Whether the states that this network hands over are all that SAL has to know. A subclass may compute something else."""
-    if type(network) is TanhRNN:
-        return len(network.recurrent) == 1  # of a ring it hands over the last layer's only
-    return type(network) is DeepNet and network.hidden[0].activation in BY_OUTPUT
+    """Whether this network hands over the states of all its layers. A subclass may compute something else."""
+    return type(network) is DeepNet or type(network) is TanhRNN and len(network.recurrent) == 1  # of a ring: the last layer's
 
 
 @torch.no_grad()
@@ -58,7 +56,7 @@ def told(network: nn.Module, arguments: tuple, keywords: dict, states: list[Tens
 
 def _recomputed(network: nn.Module, layer: ReplicaLinear, pairs: list[Observation], inputs: Tensor | None) -> list[Observation]:
     """The outputs in full precision. Under autocast 1 − h² is lost in the 8 bits of h where h is near 1."""
-    dtype, function = layer.weight.dtype, torch.relu if layer.activation == "relu" else torch.tanh
+    dtype, function = layer.weight.dtype, ACTIVATIONS[layer.activation].function
     with torch.autocast(layer.weight.device.type, enabled=False):
         if inputs is None:
             drives = [None] * len(pairs)

@@ -74,9 +74,10 @@ def rnn_layers(name: str, module: nn.RNN) -> list[WatchedLayer]:
 
 
 def replica_layers(name: str, network: DeepNet | TanhRNN) -> list[WatchedLayer]:
-    found, telling = [], network if tells(network) else None
+    found = []
     for path, (layer, others) in network.sal_layers().items():
-        activation = OF_OUTPUT[layer.activation] if telling is not None else activation_formulas(layer.activation)
+        telling = network if tells(network) and layer.activation in OF_OUTPUT else None
+        activation = activation_formulas(layer.activation) if telling is None else OF_OUTPUT[layer.activation]
         found.append(
             WatchedLayer(
                 join_names(name, path), layer, layer.weight, layer.bias, activation, layer.mask, others, network=telling
