@@ -32,7 +32,7 @@ live: env  ## JupyterLab on the chapters, widgets and all (ARGS="--no-browser --
 	@$(VENV) -m jupyterlab --notebook-dir=book $(ARGS)
 
 results: env  ## run the paper-scale experiments again and store them in book/results
-	@$(VENV) -m salnb.results
+	@$(VENV) -m salnb.experiments.results
 
 bench:  ## each speed claim beside its peers, in an environment of their own (ARGS=--fresh measures again)
 	@$(PYTHON) -m benchmarks.environment

@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure what is missing, store each row as soon as it is done, print the table."""
-    from salnb.results import provenance, read, write
+    from salnb.experiments.results.store import provenance, read, write
 
     rows = {row.id: row for row in all_rows()}
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)

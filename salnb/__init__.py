@@ -1,18 +1,16 @@
 """salnb: neuron sensitivity, sensitivity adjustment learning (SAL) and Lyapunov exponents for PyTorch networks."""
 
-from .bptt import backprop_through_time, gradient_profile
-from .covariant import CovariantVectors, covariant_vectors
-from .functional import log_sensitivity, neuron_sensitivity, sensitivity_gradient
-from .lyapunov import LyapunovSpectrum, lyapunov_spectrum
-from .maps import tanh_map
-from .monitor import SensitivityMonitor
+from .backprop import backprop_through_time, gradient_profile
+from .common.old_names import import_on_demand as __getattr__  # noqa: F401 (``salnb.plotting`` and other short names)
+from .common.version import __version__ as __version__
+from .lyapunov import CovariantVectors, LyapunovSpectrum, covariant_vectors, lyapunov_spectrum, tanh_map
 from .networks import DeepNet, TanhRNN, rnn_step
-from .sal import SAL, sal_pretrain
-
-__version__ = "0.1.0"
+from .sal import SAL, SensitivityMonitor, sal_pretrain
+from .sensitivity import Activation, log_sensitivity, neuron_sensitivity, sensitivity_gradient
 
 __all__ = [
     "SAL",
+    "Activation",
     "CovariantVectors",
     "DeepNet",
     "LyapunovSpectrum",

@@ -1,0 +1,31 @@
+"""Checks of arguments that several rooms share. Each raises a ValueError that names the argument and what was expected."""
+
+
+def check_sizes(**sizes: int) -> None:
+    """Each size is a positive integer; numbers of inputs and outputs, ``n_in`` and ``n_out``, may be 0."""
+    for name, size in sizes.items():
+        smallest = 0 if name in ("n_in", "n_out") else 1
+        if not isinstance(size, int) or isinstance(size, bool) or size < smallest:
+            raise ValueError(f"{name}: got {size!r}, expected an integer >= {smallest}")
+
+
+def as_shape(name: str, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
+    """A positive integer or a tuple of them, as a tuple."""
+    shape = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    for size in shape:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{name}: got {sizes!r}, expected a positive integer or a tuple of them")
+    return shape
+
+
+def check_integers(**integers: tuple[int, int]) -> None:
+    """Each argument is an integer not below its least value: ``check_integers(n_steps=(n_steps, 1))``."""
+    for name, (value, least) in integers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """The value is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")

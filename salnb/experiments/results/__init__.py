@@ -1,0 +1,16 @@
+"""Every paper-scale run of the book: what is run, where it is stored, how many networks succeeded, what the claims' figures are.
+
+Used by the experiment chapters, which draw what is stored, and by ``make results``, which runs what is missing.
+"""
+
+from .held_accuracy import count_held, first_success
+from .store import run_all, train_all
+from .verdicts import mismatch
+
+__all__ = [
+    "count_held",
+    "first_success",
+    "mismatch",
+    "run_all",
+    "train_all",
+]

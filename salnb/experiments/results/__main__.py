@@ -1,0 +1,19 @@
+"""`make results`: runs every paper-scale experiment that is not stored yet, and the claims' figures from all of them."""
+
+import argparse
+import os
+
+import torch
+
+from .store import claim_figures, run_all, train_all, write
+
+parser = argparse.ArgumentParser(prog="python -m salnb.experiments.results", description=__doc__)
+parser.add_argument("--quiet", action="store_true", help="no progress bar")
+parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="training runs at a time (default: one per core)")
+
+if __name__ == "__main__":
+    given = parser.parse_args()
+    torch.set_num_threads(1)  # networks of this size gain nothing from a second thread, and lose much on a busy machine
+    run_all(progress=not given.quiet)
+    train_all(progress=not given.quiet, n_jobs=given.jobs)
+    write("claims", claim_figures())

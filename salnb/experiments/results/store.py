@@ -1,0 +1,106 @@
+"""`make results`: every paper-scale run of the book, one after the other, each stored as soon as it is done.
+
+Running it again continues where it was interrupted: a run whose settings are stored already is not run again.
+"""
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ...common.progress import progress_bar
+from ...common.version import __version__
+from ...notebook.book_files import BOOK, write_atomically
+from ..measurements.exponent_under_sal import follow_exponent, predicted_offset
+from ..measurements.layer_transmission import layer_growth
+from ..measurements.random_spectra import random_spectrum
+from ..training.sweeps import name_of
+from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, train_one, training_jobs
+from .verdicts import claim_figures as figures_of
+
+FOLDER = BOOK / "results"
+
+
+def provenance() -> dict:
+    """Which code and which machine made a result."""
+    threads = torch.get_num_threads()
+    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=FOLDER.parent)
+    return {
+        "version": __version__,
+        "commit": asked.stdout.strip() or "unknown",
+        "torch": str(torch.__version__),
+        "machine": f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}",
+    }
+
+
+def read(name: str) -> dict:
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write(name: str, content: dict) -> None:
+    """One line per list of numbers keeps the file small and its differences readable."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
+    write_atomically(FOLDER / f"{name}.json", "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def as_stored(settings: dict) -> dict:
+    """Settings in the form that JSON gives back."""
+    return json.loads(json.dumps(settings))
+
+
+def run_all(progress: bool = True) -> None:
+    """Runs what is missing or was made with other settings, then the claims' stored figures."""
+    for file, name, arguments in progress_bar(list(measurement_jobs()), enabled=progress, label="results"):
+        stored = read(file)
+        if as_stored(arguments).items() <= stored.get(name, {}).get("settings", {}).items():
+            continue
+        run = random_spectrum(**arguments) if file == "spectra" else follow_exponent(**arguments).as_json()
+        write(file, {**stored, name: {**run, "provenance": provenance()}})
+    for n, connectivity in progress_bar(FLAT + RINGS, enabled=progress, label="predictions"):
+        stored, name = read("exponent_offsets"), label(n, connectivity)
+        if name not in stored:
+            write("exponent_offsets", {**stored, name: {**predict(n, connectivity), "provenance": provenance()}})
+    for settings in progress_bar(LAYERS, enabled=progress, label="layers"):
+        stored, name = read("transmission"), f"{settings['activation']}, {settings['width']}"
+        if stored.get(name, {}).get("settings") != settings:
+            write("transmission", {**stored, name: {**transmit(settings), "provenance": provenance()}})
+    write("claims", claim_figures())
+
+
+def transmit(settings: dict) -> dict:
+    """Log growth through single layers at sensitivity 1, forward and backward, one number per network."""
+    began, growth = time.perf_counter(), layer_growth(**settings)
+    numbers = {name: [round(v, 5) for v in values.tolist()] for name, values in growth._asdict().items()}
+    return {**numbers, "seconds": round(time.perf_counter() - began, 2), "settings": settings}
+
+
+def predict(n: int | tuple[int, ...], connectivity: float, samples: int = 100) -> dict:
+    """The finite-size offset of fresh random matrices: its mean and where 90 % of them lie."""
+    began, drawn = time.perf_counter(), predicted_offset(n, connectivity=connectivity, samples=samples).numpy()
+    low, high = np.quantile(drawn, (0.05, 0.95))
+    return {"mean": float(drawn.mean()), "low": low, "high": high, "samples": samples,
+            "seconds": round(time.perf_counter() - began, 1)}  # fmt: skip
+
+
+def claim_figures() -> dict:
+    """The measured side of the ledger, from the stored runs alone."""
+    return figures_of(read)
+
+
+def train_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:
+    """The training runs that are missing, several at a time; what an interrupted one had reached lies in ``.partial``."""
+    from joblib import Parallel, delayed
+
+    stored = lambda job: read(job[0]).get(job[1], {}).get("arguments") == as_stored(job[2])  # noqa: E731
+    missing = [job for job in training_jobs() if only(job) and not stored(job)]
+    partial, parallel = FOLDER / ".partial", Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    done = parallel(delayed(train_one)(job, partial) for job in missing)
+    for (file, name, arguments), run in progress_bar(done, enabled=progress, label="training", total=len(missing)):
+        write(file, {**read(file), name: {**run, "provenance": provenance()}})
+        (partial / f"{name_of(arguments)}.pt").unlink(missing_ok=True)
+

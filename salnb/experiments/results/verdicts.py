@@ -1,0 +1,66 @@
+"""The measured numbers of the claims ledger, computed from the stored runs alone."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ...notebook.intervals import confidence_interval, difference_interval
+from .held_accuracy import pooled
+from .plan import TASKS
+
+
+def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
+    """Exponent minus (log-sensitivity + predicted offset), a mean per network over its looks below ``edge``."""
+    exponent, log_sensitivity = np.array(run["exponent"]), np.array(run["log_sensitivity"])
+    below = exponent < edge
+    return ((exponent - log_sensitivity - offset) * below).sum(0) / below.sum(0)
+
+
+def claim_figures(read: Callable[[str], dict]) -> dict:
+    """The measured side of the ledger; ``read`` gives the stored results by name."""
+    runs, offsets, layers = read("exponent_architectures"), read("exponent_offsets"), read("transmission").values()
+    gaps = {name: mismatch(run, offsets[name]["mean"]) for name, run in runs.items()}
+    flat = [name for name in runs if "+" not in name]
+    values = {
+        "lyapunov-match": (runs.values(), np.concatenate([gaps[name] for name in flat if name.endswith(", 1")])),
+        "architectures": (runs.values(), np.array([gap.mean() for gap in gaps.values()])),
+        "edge-of-chaos": (runs.values(), np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()])),
+        "moderate-transmission": (layers, np.concatenate([np.add(run["forward"], run["backward"]) / 2 for run in layers])),
+    }
+    rounded = lambda v: round(float(v), 6)  # noqa: E731
+    return {
+        name: {"mean": rounded(v.mean()), "interval": [rounded(b) for b in confidence_interval(v)], "seeds": len(v),
+               "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(sum(run["seconds"] for run in made)),
+               "device": next(iter(made))["provenance"]["machine"]}
+        for name, (made, v) in values.items()
+    } | share_figures(read)  # fmt: skip
+
+
+HELD = {"depth": 0.95, "lag": 0.98}
+TUNED = ("0.8", "0.9", "1", "1.1", "1.2", "1.3")
+# What is compared: the file, the runs with SAL, the runs without (the best of them where they are one radius each).
+SHARES = {
+    "depth-300": ("depth", [f"{task}, SAL" for task in TASKS], [[f"{task}, gain 0.5" for task in TASKS]]),
+    "lag-300": ("lag", ["xor, SAL from 0.5"], [["xor, gain 0.5"]]),
+    "beats-spectral-radius": ("lag", ["xor, SAL from 0.5"], [[f"xor, gain {radius}"] for radius in TUNED]),
+}
+
+
+def share_figures(read: Callable[[str], dict]) -> dict:
+    """Share of networks that held, with SAL minus without; only of claims whose runs are all stored."""
+    figures = {}
+    for claim, (file, ours, rivals) in SHARES.items():
+        runs = read(file)
+        if not all(name in runs for names in (ours, *rivals) for name in names):
+            continue
+        counts = [pooled(runs, names, HELD[file]) for names in rivals]
+        mine, best = pooled(runs, ours, HELD[file]), max(counts, key=lambda count: count[0] / count[1])
+        made = [runs[name] for names in (ours, *rivals) for name in names]
+        figures[claim] = {
+            "mean": round(mine[0] / mine[1] - best[0] / best[1], 6),
+            "interval": [round(bound, 6) for bound in difference_interval(*mine, *best)], "seeds": mine[1] + best[1],
+            "with": list(mine), "without": list(best), "seconds": math.ceil(sum(run["seconds"] for run in made)),
+            "device": made[0]["provenance"]["machine"],
+        }  # fmt: skip
+    return figures

@@ -1,0 +1,21 @@
+"""The problems that networks are trained on: a generator in, tensors out, no data from anywhere but scikit-learn's digits.
+
+Used by *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spectral radius*, *What SAL cannot do* and
+*Exponents of any network*.
+"""
+
+from .classification import TASKS
+from .handwritten_digits import digits
+from .point_sets import disc_and_ring, parity, two_moons
+from .sequences import lagged_parity, lagged_xor, temporal_order
+
+__all__ = [
+    "TASKS",
+    "digits",
+    "disc_and_ring",
+    "lagged_parity",
+    "lagged_xor",
+    "parity",
+    "temporal_order",
+    "two_moons",
+]

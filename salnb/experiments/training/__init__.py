@@ -1,0 +1,25 @@
+"""Training many networks side by side, with SAL or against it: recipe, baselines, learning step, runs that resume, sweeps.
+
+Used by *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spectral radius* and *What SAL cannot do*.
+"""
+
+from .baselines import deep_net, recurrent_net
+from .diagnostics import exponent_of
+from .optimization import losses
+from .recipe import Policy
+from .record import TrainingRun
+from .sweeps import grid, sweep
+from .train import train_deep, train_lag
+
+__all__ = [
+    "Policy",
+    "TrainingRun",
+    "deep_net",
+    "exponent_of",
+    "grid",
+    "losses",
+    "recurrent_net",
+    "sweep",
+    "train_deep",
+    "train_lag",
+]

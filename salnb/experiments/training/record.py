@@ -1,0 +1,111 @@
+"""The record that a training experiment returns, and how it is made from a task and a network."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ...common.denormals import flushed_denormals
+from ..tasks.classification import Problem
+from .loop import Run
+from .optimization import logits_of
+from .recipe import Policy
+
+FRESH = 1000  # samples of each replica that the final accuracy is counted on
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """R networks trained side by side, each on data of its own.
+
+    Attributes:
+        accuracy: (R,), share of right answers at the end on fresh data.
+        held: (R,), the worst accuracy on a fixed test batch over the last tenth of training.
+        log_sensitivity: (R,), at the end, nats per layer or time step; of gates and layer norm by the rows of the Jacobian.
+        exponent: (R,), at the end: mean log growth of a small disturbance, per layer or per time step of the task's sequences.
+        gradient_profile: (R, depth) or (R, T), length of the loss gradient at every layer or time step, at the end.
+        history: at C looks "step" (C,), "loss" and "accuracy" (C, R), "adjusted" (C, R) in how many steps SAL has acted so far;
+            at K deeper looks "looked" (K,), "log_sensitivity", "exponent" (K, R) and "gradient_profile" (K, R, L or T). The first
+            look is after SAL and before learning.
+        passes: SAL passes before learning. seconds: of the work itself, over all sessions. device, settings: where and what.
+    """
+
+    accuracy: Tensor
+    held: Tensor
+    log_sensitivity: Tensor
+    exponent: Tensor
+    gradient_profile: Tensor
+    history: dict[str, Tensor]
+    passes: int
+    seconds: float
+    device: str
+    settings: dict
+
+    def as_json(self) -> dict:
+        """Plain lists, rounded to what is meaningful, for ``book/results``; gradients as log10 of their median, at 60 places."""
+        profiles = self.history["gradient_profile"]
+        places = torch.linspace(0, profiles.shape[-1] - 1, min(60, profiles.shape[-1])).round().long()
+        logs = profiles[..., places].clamp_min(1e-300).log10().median(1).values
+        seen = self.history
+        plain = {"step": seen["step"].int().tolist(), "accuracy": rounded(seen["accuracy"], 2),
+                 "loss": rounded(seen["loss"].median(1).values, 4), "adjusted": rounded(seen["adjusted"][-1], 0),
+                 "looked": seen["looked"].int().tolist(), "log_sensitivity": rounded(seen["log_sensitivity"], 3),
+                 "exponent": rounded(seen["exponent"], 3)}  # fmt: skip
+        return {
+            "accuracy": rounded(self.accuracy, 4), "held": rounded(self.held, 4),
+            "log_sensitivity": rounded(self.log_sensitivity, 4), "exponent": rounded(self.exponent, 4),
+            "history": {**plain, "places": places.tolist(), "log10_gradient": rounded(logs, 1)},
+            "passes": self.passes, "seconds": round(self.seconds, 1), "device": self.device, "settings": self.settings,
+        }  # fmt: skip
+
+
+def rounded(values: Tensor, digits: int) -> list | float | None:
+    """Nested lists with so many decimals; what is not a finite number becomes None, which JSON knows."""
+    if values.ndim:
+        return [rounded(v, digits) for v in values]
+    number = float(values)
+    return round(number, digits) if abs(number) < float("inf") else None
+
+
+def run_problem(
+    problem: Problem, build: Callable[[torch.Generator], nn.Module], named: dict, *, policy: Policy | None, optimizer: str,
+    lr: float, clip: float, batch: int, replicas: int, steps: int, n_test: int, generator: torch.Generator | None, device,
+    progress: bool, path: str | Path | None, save_every: float,
+) -> TrainingRun:  # fmt: skip
+    """SAL, learning and the last measurements of one experiment.
+
+    Raises:
+        ValueError: a size or rate out of range.
+    """
+    for name, value, least in (("gain", named["gain"], 0.0), ("bias", named["bias"], 0.0), ("save_every", save_every, 0.0)):
+        if not value >= least:
+            raise ValueError(f"{name}: got {value!r}, expected a number >= {least:g}")
+    if not clip > 0:
+        raise ValueError(f"clip: got {clip!r}, expected a length > 0; float('inf') clips nothing")
+    seeds = tuple(torch.randint(2**60, (3,), generator=generator).tolist())
+    settings = {**named, "task": problem.name, "sal": None if policy is None else dict(vars(policy)), "optimizer": optimizer,
+                "lr": lr, "clip": clip, "batch": batch, "replicas": replicas, "steps": steps, "seeds": list(seeds)}  # fmt: skip
+    run = Run(problem, build, policy=policy, optimizer=optimizer, lr=lr, clip=clip, batch=batch, steps=steps, replicas=replicas,
+              n_test=n_test, seeds=seeds, settings=settings, device=device, path=None if path is None else Path(path),
+              save_every=save_every)  # fmt: skip
+    run.go(progress)
+    history = {name: torch.tensor(values, dtype=torch.float64) for name, values in run.at.history.items()}
+    last_tenth = history["step"] > steps - max(steps // 10, 1)
+    return TrainingRun(
+        accuracy=fresh_accuracy(run), held=history["accuracy"][last_tenth].amin(0),
+        log_sensitivity=history["log_sensitivity"][-1], exponent=history["exponent"][-1],
+        gradient_profile=history["gradient_profile"][-1], history=history, passes=run.at.passes, seconds=run.at.seconds,
+        device=str(device or "cpu"), settings=settings)  # fmt: skip
+
+
+def fresh_accuracy(run: Run, at_once: int = 100) -> Tensor:
+    """Share of right answers (R,) on samples that the network has not met."""
+    run.model.eval()
+    right, generator = [], torch.Generator().manual_seed(run.settings["seeds"][2] ^ 1)
+    for _ in range(FRESH // at_once):
+        inputs, targets = run.problem.draw(at_once, generator, run.replicas, fresh=True, device=run.device)
+        with torch.no_grad(), flushed_denormals():
+            right.append((logits_of(run.model, inputs).argmax(-1) == targets).double().mean(-1))
+    return torch.stack(right).mean(0).cpu()

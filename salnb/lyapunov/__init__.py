@@ -1,0 +1,17 @@
+"""Lyapunov exponents of any step function, what is read off a spectrum, and covariant Lyapunov vectors.
+
+Used by *Chaos and its exponents*, *The whole spectrum* and *Exponents of any network*, and by the experiments.
+"""
+
+from .covariant import CovariantVectors, covariant_vectors
+from .exponents import lyapunov_spectrum
+from .maps import tanh_map
+from .spectrum import LyapunovSpectrum
+
+__all__ = [
+    "CovariantVectors",
+    "LyapunovSpectrum",
+    "covariant_vectors",
+    "lyapunov_spectrum",
+    "tanh_map",
+]

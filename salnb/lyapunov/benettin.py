@@ -1,0 +1,143 @@
+"""The loop behind the exponents (Benettin et al.): move state and tangents, and from time to time orthonormalize the tangents and
+record how much they have grown."""
+
+import math
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .orthogonalization import TOLERANCE, householder, lost, reduction, rounding_damage, stretch
+
+SEGMENT = 128  # most steps between two looks at how far the tangents have spread: a look waits for the device
+LONGEST = 64  # steps without taking the growth out, however calm the system
+
+
+@dataclass
+class Evolution:
+    """A trajectory with its tangents, and what is needed to move both on.
+
+    ``advance(state, tangents, *input)`` returns both after one step. ``method`` names how growth is taken out, ``interval``
+    how often, None for as rarely as the digits of the slowest direction allow. ``grown`` (..., k) is the log growth so far.
+    ``observe(state, *input)``, if given, is summed over the steps in ``observed``. ``many(state, tangents, n_steps)``, if given,
+    does several steps of an undriven system at once, in new memory.
+    """
+
+    advance: Callable
+    state: Tensor
+    frame: Tensor
+    method: str
+    interval: int | None
+    check: Callable[[Tensor, Tensor], None]
+    observe: Callable | None = None
+    many: Callable | None = None
+    observed: Tensor | float = 0.0
+    adaptive: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        k, numbers = self.frame.shape[-1], torch.finfo(self.frame.dtype)
+        self.adaptive, self.interval = self.interval is None, self.interval or 1
+        self.reduce, self.warned, self.longest = reduction(self.method, k), False, LONGEST
+        self.eps, self.power = math.log(numbers.eps), 2 if self.method == "cholesky" else 1
+        self.tolerance = math.log(TOLERANCE[self.method].get(self.frame.dtype, 1e-3))
+        if k == 1:  # nothing but the range of the numbers is at stake, and of their squares
+            self.tolerance = -0.4 * math.log(numbers.tiny)
+        self._trying = self.adaptive and k == 1
+        self._doubts, self._looks = 0, 0
+        self.grown = self._rest = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
+
+    def run(self, drive: list[tuple], ends: list[int] | None = None) -> tuple[Tensor, list[int]]:
+        """Moves on by one step per entry; log growth at every reduction (n, ..., k), and how many steps each spans.
+
+        There is a reduction after so many steps as ``ends`` says, which is after the last one if nothing is said.
+        """
+        rows, spans, done, ends = [], [], 0, ends or [len(drive)]
+        while done < len(drive):
+            # whole intervals, so that looking does not add reductions; what a single tangent does is known after one
+            stop = done + self.interval * (1 if self._trying else max(1, min(16, SEGMENT // self.interval)))
+            stop = stop if stop + self.interval <= len(drive) else len(drive)
+            state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
+            logs, lengths, observed = self._segment(drive, done, stop, ends)
+            damage, slope = self._damage(logs, max(lengths))
+            if self.adaptive and damage > self.tolerance and self.interval > 1:
+                self.state, self.frame = state, frame  # again from there, more closely
+                if damage == math.inf:  # out of the range of numbers, or dead: a single event, which single steps will judge
+                    self.interval //= 2
+                else:  # the rule, not an exception: never so carelessly again
+                    self.interval = self.longest = self.interval - 1
+                continue
+            if not self.adaptive and self.interval > 1 and -2.0 < damage < math.inf and logs.shape[-1] > 1:
+                self._warn()
+            self.grown, self.observed = self.grown + logs.sum(0), self.observed + observed
+            rows.append(logs)
+            spans += lengths
+            done = stop
+            if self.adaptive:
+                # What was seen is over so many steps as were seen, which at the end of a block may be fewer than an interval.
+                possible = max(lengths) + int(max(self.tolerance - damage, 0.0) / max(slope, 1e-9))
+                before, self.interval = self.interval, min(max(possible, self.interval), 2 * self.interval, self.longest)
+                self._trying = self._trying and self.interval > before
+        return torch.cat(rows), spans
+
+    def settle(self, rows: Tensor) -> Tensor:
+        """Adds to the last row what makes the growth up to here that of a QR decomposition of the whole product."""
+        if self.method != "elimination":
+            return rows
+        rest = stretch(self.frame)
+        change, self._rest = rest - self._rest, rest
+        self.grown = self.grown + change
+        return torch.cat([rows[:-1], rows[-1:] + change.nan_to_num(0.0)])  # −∞ − (−∞): dead directions stay what they are
+
+    def orthonormal_frame(self) -> Tensor:
+        """The frame as a QR decomposition of the whole product would have left it."""
+        return householder(self.frame)[0] if self.method == "elimination" else self.frame
+
+    def _segment(self, drive: list[tuple], done: int, stop: int, ends: list[int]) -> tuple[Tensor, list[int], Tensor | float]:
+        diagonals, lengths, doubtful, observed = [], [], [], 0.0
+        while done < stop:
+            chunk = drive[done : min(done + self.interval, ends[bisect_right(ends, done)], stop)]
+            done += len(chunk)
+            observed = observed + self._move(chunk)
+            tangents = self.frame
+            self.frame, diagonal = self.reduce(tangents)
+            if len(chunk) == 1 and diagonal.shape[-1] > 1:  # over several steps noise and spread look alike
+                doubtful.append(lost(tangents, diagonal))
+            diagonals.append(diagonal)
+            lengths.append(len(chunk))
+        logs = torch.stack(diagonals).double().log()
+        if doubtful:
+            # A live direction may shrink to nothing in one step. A dead one does so again and again, here or all the time.
+            count = torch.stack(doubtful).sum(0)
+            self._doubts, self._looks = self._doubts + count, self._looks + len(doubtful)
+            here = count >= 0.75 * len(doubtful) if len(doubtful) > 3 else False
+            logs = logs.masked_fill(here | (self._doubts >= 0.75 * self._looks), -torch.inf)
+        return logs, lengths, observed
+
+    def _move(self, chunk: list[tuple]) -> Tensor | float:
+        """State and tangents by so many steps; what was observed on the way."""
+        observed, run = 0.0, [(self.advance, *given) for given in chunk] if self.many is None else [(self.many, len(chunk))]
+        for advance, *given in run:
+            if self.observe is not None:
+                observed = observed + self.observe(self.state, *given)
+            following, self.frame = advance(self.state, self.frame, *given)
+            self.check(self.state, following)
+            self.state = following
+        return observed
+
+    def _damage(self, logs: Tensor, steps: int) -> tuple[float, float]:
+        if not self.adaptive and self.interval == 1:
+            return -math.inf, 0.0  # nothing will be decided by it
+        return rounding_damage(logs, steps, self.grown == -torch.inf, self.eps, self.power)
+
+    def _warn(self) -> None:
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"qr_every: {self.interval} steps between two QR decompositions spread the tangents further than the digits of "
+                f"{self.frame.dtype} can hold, so the smallest exponents are rounding noise; use a smaller number, or 'auto'",
+                RuntimeWarning,
+                stacklevel=6,
+            )

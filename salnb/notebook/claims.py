@@ -1,0 +1,99 @@
+"""The claims ledger: what the paper says, what would confirm or refute it, and what was measured here."""
+
+import tomllib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from .book_files import data_path, read_results
+from .intervals import confidence_interval, difference_interval
+
+VERDICTS = ("confirmed", "refuted", "undecided")
+
+
+class ClaimError(AssertionError):
+    """A measurement no longer gives the verdict that the ledger states."""
+
+
+def ledger() -> dict[str, dict]:
+    """All claims by id, in the ledger's order."""
+    table = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
+    return {entry["id"]: entry for entry in table}
+
+
+def decide(interval: tuple[float, float], confirm: list[float], refute: list[list[float]]) -> str:
+    """"confirmed" or "refuted" if the whole interval lies inside the one or the other region, else "undecided"."""
+    low, high = interval
+    if confirm[0] <= low and high <= confirm[1]:
+        return "confirmed"
+    return "refuted" if any(a <= low and high <= b for a, b in refute) else "undecided"
+
+
+def check(claim: str, values: Iterable[float]) -> str:
+    """Holds new measurements against the ledger, prints one line and returns the verdict.
+
+    Args:
+        claim: its id. values: the measured quantity, one number per independent seed.
+
+    Raises:
+        ValueError: an unknown claim, or fewer than two finite values.
+        ClaimError: the values give another verdict than the ledger states.
+    """
+    sample = np.asarray(list(values), dtype=float).ravel()
+    return _hold(claim, sample.mean() if sample.size else 0.0, lambda: confidence_interval(sample), sample.size)
+
+
+def check_shares(claim: str, ours: tuple[int, int], others: tuple[int, int]) -> str:
+    """The same for a claim about shares: how many of how many networks held with SAL, and how many without.
+
+    Returns:
+        the verdict on the difference of the two shares, by Newcombe's interval.
+
+    Raises:
+        ValueError: an unknown claim, impossible counts. ClaimError: as ``check``.
+    """
+    difference = ours[0] / max(ours[1], 1) - others[0] / max(others[1], 1)
+    return _hold(claim, difference, lambda: difference_interval(*ours, *others), ours[1] + others[1])
+
+
+def _hold(claim: str, mean: float, interval_of: Callable[[], tuple[float, float]], n: int) -> str:
+    """Prints a measurement beside the ledger's verdict, which has to be the same."""
+    claims = ledger()
+    if claim not in claims:
+        raise ValueError(f"claim: got {claim!r}, expected one of {', '.join(claims)}")
+    entry = claims[claim]
+    if entry["verdict"] == "open":
+        raise ClaimError(f"{claim}: the ledger says open; enter its verdict, measure and intervals before checking it")
+    interval = interval_of()
+    verdict = decide(interval, entry["confirm"], entry["refute"])
+    print(f"{claim}: {verdict} · {n} {entry.get('of', 'seeds')} · mean {_rounded(mean)}, 95 % interval "
+          f"[{_rounded(interval[0])}, {_rounded(interval[1])}] {entry['unit']}")  # fmt: skip
+    if verdict != entry["verdict"]:
+        raise ClaimError(f"{claim}: measured {verdict}, but the ledger says {entry['verdict']}: one of the two has to change")
+    return verdict
+
+
+def _rounded(value: float) -> str:
+    """Three decimals with a sign, and no such thing as minus zero."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
+
+
+def _measured(entry: dict) -> str:
+    if entry["verdict"] == "open":
+        return "not yet measured"
+    stored = read_results("claims").get(entry["id"])
+    if stored is None:
+        return "measured in its chapter, no stored result"
+    mean, low, high = (_rounded(v) for v in (stored["mean"], *stored["interval"]))
+    where = f"{stored['seconds']:.0f} s on {stored['device']}"
+    return f"{entry['measure']}: {mean} [{low}, {high}] {entry['unit']}; {stored['seeds']} {entry.get('of', 'seeds')}; {where}"
+
+
+def markdown_table() -> str:
+    """The ledger as a Markdown table: paper says, we measured, seeds, verdict."""
+    lines = ["| claim | the paper says | source | we measured | verdict |", "|---|---|---|---|---|"]
+    for entry in ledger().values():
+        note = f" {entry['reason']}" if entry.get("reason") else ""
+        cells = (f"`{entry['id']}`", entry["claim"], entry["source"], _measured(entry), f"**{entry['verdict']}**{note}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

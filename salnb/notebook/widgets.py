@@ -1,0 +1,49 @@
+"""Sliders in a live notebook, and the same figure without sliders on a rendered page."""
+
+from collections.abc import Callable, Sequence
+
+from ..common.progress import is_static
+
+Slider = tuple[float, float, float, float]  # lowest, highest, step, start
+
+
+def explore(draw: Callable[..., object], **controls: "Slider | Sequence[str]") -> None:
+    """Calls ``draw`` with a slider or a menu per keyword in a live notebook, and once with the starts everywhere else.
+
+    Args:
+        draw: a function of the named quantities that draws a figure.
+        controls: (lowest, highest, step, start) for a slider, or a list of names for a menu that starts at its first.
+
+    Raises:
+        ValueError: controls of another form.
+
+    Example:
+        >>> explore(lambda gain: print(gain), gain=(0.1, 2.0, 0.1, 1.0))  # doctest: +SKIP
+    """
+    starts = {}
+    for name, control in controls.items():
+        if isinstance(control, tuple) and len(control) == 4 and control[0] <= control[3] <= control[1] and control[2] > 0:
+            starts[name] = control[3]
+        elif isinstance(control, list) and control:
+            starts[name] = control[0]
+        else:
+            raise ValueError(f"{name}: got {control!r}, expected (lowest, highest, step, start) or a list of names")
+    if not is_static():
+        try:
+            import ipywidgets
+        except ImportError:
+            pass
+        else:
+            ipywidgets.interact(draw, **{name: _widget(ipywidgets, control) for name, control in controls.items()})
+            return
+    draw(**starts)
+
+
+def _widget(ipywidgets, control):
+    if isinstance(control, list):
+        return ipywidgets.Dropdown(options=control, value=control[0])
+    lowest, highest, step, start = control
+    whole = all(isinstance(v, int) for v in control)
+    # Redrawing only when the slider is let go keeps slow figures from queueing up.
+    kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+    return kind(min=lowest, max=highest, step=step, value=start, continuous_update=False)

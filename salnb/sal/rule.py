@@ -1,0 +1,29 @@
+"""The rule of SAL: the running average of a neuron's sensitivity, and how strongly it moves the neuron towards the target."""
+
+from torch import Tensor
+
+RULES, AVERAGES = ("one_sided", "proportional"), ("mean", "rms")
+
+
+def check_settings(lr: float, target: float, decay: float, rule: str, average: str) -> None:
+    for name, value, fits, wanted in (
+        ("lr", lr, lr >= 0, "a rate >= 0"),
+        ("target", target, target > 0, "a sensitivity > 0 (1 keeps signals at their size)"),
+        ("decay", decay, 0 <= decay < 1, "a number in [0, 1); 0 means no memory of earlier passes"),
+        ("rule", rule, rule in RULES, f"one of {', '.join(RULES)}"),
+        ("average", average, average in AVERAGES, f"one of {', '.join(AVERAGES)}"),
+    ):
+        if not fits:
+            raise ValueError(f"{name}: got {value!r}, expected {wanted}")
+
+
+def next_average(old: Tensor | None, observed: Tensor, squares: Tensor, decay: Tensor, average: str) -> Tensor:
+    """The running average s̄ after one more pass; it starts at its first observation."""
+    if average == "mean":
+        return observed if old is None else decay * old + (1 - decay) * observed
+    return (squares if old is None else decay * old.square() + (1 - decay) * squares).sqrt()
+
+
+def pull(average: Tensor, target: Tensor, rule: str) -> Tensor:
+    """How strongly each neuron is moved along its gradient, in units of the rate."""
+    return (average < target).to(average.dtype) if rule == "one_sided" else target - average

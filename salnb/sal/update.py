@@ -1,0 +1,226 @@
+"""The arithmetic of one SAL step: layers of one shape are stacked, measured together and moved together."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from ..sensitivity.activations import Activation
+from ..sensitivity.formulas import log_sensitivity, steepness_and_bend
+from .hooks import Observation
+from .layers import WatchedLayer
+from .rule import next_average, pull
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of one shape as one (L, ...): a view where they lie one after the other in one memory, else a copy."""
+    first = tensors[0]
+    size, shape, strides, begin = first.numel(), first.shape, first.stride(), first.data_ptr()
+    apart = size * first.element_size()
+    ends = begin + len(tensors) * apart
+    places = range(begin, ends, apart) if apart else [begin] * len(tensors)
+    if not first.is_contiguous() or [tensor.data_ptr() for tensor in tensors] != [*places]:
+        return torch.stack(tensors)
+    if [tensor.stride() for tensor in tensors] != [strides] * len(tensors):
+        return torch.stack(tensors)
+    storage = first.untyped_storage()
+    if storage.data_ptr() + storage.nbytes() < ends:  # neighbors by chance
+        return torch.stack(tensors)
+    return first.detach().as_strided((len(tensors), *shape), (size, *strides))
+
+
+def write(parameters: Sequence[Tensor], values: Tensor) -> None:
+    if parameters[0].data_ptr() != values.data_ptr():
+        torch._foreach_copy_(list(parameters), list(values.unbind(0)))
+        return
+    for parameter in parameters:  # the values are there already; only autograd has to be told
+        increment_version(parameter)  # one by one: torch 2.4 takes no lists
+
+
+class Measure(NamedTuple):
+    """What one pass says of a stack of layers."""
+
+    average: Tensor  # (L, ..., N), the running average after this pass
+    log_sensitivity: Tensor  # (L, ...), of this pass alone
+
+
+def flat_calls(layer: WatchedLayer, calls: Sequence[Observation]) -> Sequence[Observation]:
+    r"""Each call's inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N), time steps being further samples."""
+    dimensions = layer.weight.ndim
+    for x, u in calls:
+        if x.shape != u.shape or u.ndim != dimensions:
+            break
+    else:
+        return calls
+    *replicas, _, m = layer.weight.shape
+
+    def flat(tensor: Tensor) -> Tensor:
+        lead = tensor.ndim - len(replicas) - 2  # time dimensions in front of the replicas
+        if replicas and lead > 0:
+            tensor = tensor.movedim(tuple(range(lead)), tuple(range(-lead - 2, -2)))
+        return tensor.reshape(*replicas, -1, tensor.shape[-1])
+
+    return [(flat(x.expand(*u.shape[:-1], m)), flat(u)) for x, u in calls]
+
+
+def samples_of(layer: WatchedLayer, calls: Sequence[Observation]) -> Observation:
+    r"""All samples and time steps a layer saw: inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N)."""
+    return tuple(torch.cat(parts, -2).to(layer.weight.dtype) for parts in zip(*flat_calls(layer, calls), strict=True))
+
+
+def total(tensors: Iterable[Tensor]) -> Tensor:
+    """Their sum; of a single one, itself: Python's own would add it to 0, one more pass over memory."""
+    return reduce(Tensor.add, tensors)
+
+
+Piece = Sequence[Sequence[Observation]]  # some of the samples: of each of the L layers, some calls
+
+
+@dataclass(frozen=True)
+class Stack:
+    """As many layers of one shape and setting, and as many of their samples in a piece, as a processor's cache holds."""
+
+    weight: Tensor  # (L, ..., N, M), which ``move`` writes to
+    mask: Tensor | None  # (L, ..., N, M)
+    pieces: Sequence[Piece]
+    activation: Activation
+    old: Tensor | None  # (L, ..., N)
+    lr: Tensor  # (L, 1, ...), as the next two
+    target: Tensor
+    decay: Tensor
+    rule: str
+    average: str
+
+    @property
+    def _connected(self) -> Tensor:
+        return self.weight if self.mask is None else self.weight * self.mask
+
+    def _join(self, tensors: Iterable[Sequence[Tensor]]) -> Tensor:
+        whole = [parts[0] if len(parts) == 1 else torch.cat(parts, -2) for parts in tensors]
+        return (whole[0].unsqueeze(0) if len(whole) == 1 else joined(whole)).to(self.weight.dtype)
+
+    @cached_property
+    def _responses(self) -> list[tuple[Tensor, Callable[[], Tensor]]]:
+        """|f'| (L, ..., S, N) of each piece, with what gives sgn(f') f''."""
+        return [
+            steepness_and_bend(self.activation, self._join([u for _, u in calls] for calls in piece)) for piece in self.pieces
+        ]
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
+        first = total(steepness.sum(-2) for steepness, _ in self._responses)
+        second = total(steepness.square().sum(-2) for steepness, _ in self._responses)
+        return torch.linalg.vector_norm(self._connected, dim=-1), first / self._samples, second / self._samples
+
+    @property
+    def _samples(self) -> int:
+        return sum(steepness.shape[-2] for steepness, _ in self._responses)
+
+    def measure(self) -> Measure:
+        norm, first, second = self._moments
+        squares = norm.square() * second
+        average = next_average(self.old, norm * first, squares, self.decay, self.average)
+        return Measure(average, log_sensitivity(squares.sqrt()))
+
+    def move(self, average: Tensor) -> tuple[list[int], Tensor, Tensor]:
+        """Which layers of the stack move, where their weights move to (l, ..., N, M) and by how much their biases (l, ..., N)."""
+        norm, first, _ = self._moments
+        amount = self.lr * pull(average, self.target, self.rule)
+        # A row of norm 0 has no direction: divided by 1 instead, its gradient stays 0.
+        stretch, share = amount * first / torch.where(norm > 0, norm, 1.0), amount * norm
+        # A layer at rest costs no product, unless a device would have to be waited for to know.
+        moves = amount.flatten(1).any(1).tolist() if amount.is_cpu else [True] * len(amount)
+        moving = [i for i, moved in enumerate(moves) if moved]
+        return moving, *self._moved(stretch, share, moving)
+
+    def _moved(self, stretch: Tensor, share: Tensor, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """w + stretch · w + share · mean of sgn(f') f'' x for the ``moving`` layers, and by how much their biases move."""
+        some = slice(None) if len(moving) == len(self.weight) else moving
+        weight, mask, by_bias = self.weight[some], None if self.mask is None else self.mask[some], []
+        weight.addcmul_(self._connected[some], stretch[some].unsqueeze(-1))
+        if moving and self.activation.curvature is not torch.zeros_like:
+            share = (share[some] / self._samples).unsqueeze(-2)
+            for piece, (_, bend_of) in zip(self.pieces, self._responses, strict=True):
+                bend, inputs = bend_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
+                if mask is None:
+                    weight.flatten(0, -3).baddbmm_(bend.flatten(0, -3).mT, inputs.flatten(0, -3))
+                else:
+                    weight.add_((bend.mT @ inputs).mul_(mask))
+                by_bias.append(bend.sum(-2))
+        return weight, total(by_bias) if by_bias else torch.zeros_like(stretch[some])
+
+
+# Numbers per tensor in between: on a processor they shall fit its cache, where they are many of one layer; several layers
+# go together until what their calls of PyTorch cost no longer shows. A GPU wants everything in one launch.
+AT_ONCE = {"cpu": 2**16}
+TOGETHER = {"cpu": 2**22}
+
+
+def pieces_of(calls: Sequence[Observation], at_once: float) -> list[Piece]:
+    """The samples of one layer in portions of about ``at_once`` numbers: short calls together, long ones cut."""
+    portions, room = [], 0.0
+    for inputs, pre in calls:
+        size, samples = pre.numel(), pre.shape[-2]
+        rows = samples if size <= at_once else max(1, int(at_once * samples / size))
+        for part in [(inputs, pre)] if rows == samples else zip(inputs.split(rows, -2), pre.split(rows, -2), strict=True):
+            if room < (size := part[1].numel()):
+                portions.append([[]])
+                room = at_once
+            portions[-1][0].append(part)
+            room -= size
+    return portions
+
+
+def stack_layers(
+    layers: Sequence[WatchedLayer],
+    observations: Sequence[Sequence[Observation]],
+    groups: Sequence[Mapping[str, object]],
+    averages: Sequence[Tensor | None],
+) -> Iterator[tuple[list[int], Stack]]:
+    """Groups layers that can be computed in one batched product; yields their indices and the stack.
+
+    One stack after the other, so that what one has needed is still in the processor's cache when the next one asks for memory.
+    """
+    samples = [flat_calls(layer, calls) for layer, calls in zip(layers, observations, strict=True)]
+    alike: dict[tuple, list[int]] = {}
+    for i, (layer, group, calls) in enumerate(zip(layers, groups, samples, strict=True)):
+        weight, (inputs, pre) = layer.weight, calls[0]
+        key = (i if len(calls) > 1 else None, weight.shape, inputs.shape, pre.shape, weight.dtype, weight.device,
+               layer.activation, layer.mask is None, averages[i] is None, group["rule"], group["average"])  # fmt: skip
+        alike.setdefault(key, []).append(i)
+    for same in alike.values():
+        first, group, pre = layers[same[0]], groups[same[0]], samples[same[0]][0][1]
+        at_once = AT_ONCE.get(first.weight.device.type, float("inf"))
+        together = TOGETHER.get(first.weight.device.type, float("inf"))
+        count = int(min(len(same), max(1, together // max(first.weight.numel(), pre.numel()))))
+        numbers = first.weight.new_tensor([[groups[i][name] for i in same] for name in ("lr", "target", "decay")])
+        numbers = numbers.view(3, -1, *[1] * (first.weight.ndim - 1))
+        for start in range(0, len(same), count):
+            members = same[start : start + count]
+            lr, target, decay = numbers[:, start : start + count].unbind(0)
+            mask = None if first.mask is None else torch.stack([layers[i].mask for i in members])
+            yield members, Stack(
+                weight=joined([layers[i].weight for i in members]),
+                mask=mask,
+                pieces=pieces_of(samples[members[0]], at_once) if len(members) == 1 else [[samples[i] for i in members]],
+                activation=first.activation,
+                old=None if averages[members[0]] is None else joined([averages[i] for i in members]),
+                lr=lr,
+                target=target,
+                decay=decay,
+                rule=group["rule"],
+                average=group["average"],
+            )
+
+
+def put_back(layers: Sequence[WatchedLayer], weight: Tensor, by_bias: Tensor) -> None:
+    """Weights as they are now and biases with their changes, all in one call: a Python loop costs more than the numbers."""
+    write([layer.weight for layer in layers], weight)
+    if rows := [i for i, layer in enumerate(layers) if layer.bias is not None]:
+        biases = [layers[i].bias for i in rows]
+        write(biases, joined(biases).add_(by_bias if len(rows) == len(layers) else by_bias[rows]))

@@ -1,0 +1,16 @@
+"""A neuron's sensitivity: its formula, its gradient, the log-sensitivity of many neurons, and the activations with their slopes.
+
+Used by *One neuron*, *Sensitivity adjustment learning* and *From a neuron to a network*, and by most chapters after them.
+"""
+
+from .activations import ACTIVATIONS, Activation, activation_formulas
+from .formulas import log_sensitivity, neuron_sensitivity, sensitivity_gradient
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "activation_formulas",
+    "log_sensitivity",
+    "neuron_sensitivity",
+    "sensitivity_gradient",
+]

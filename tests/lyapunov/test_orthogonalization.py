@@ -1,0 +1,101 @@
+"""Every way of taking the growth out writes the tangents as frame times upper triangle."""
+
+import pytest
+import torch
+
+from salnb.lyapunov.orthogonalization import Elimination, cholesky, householder, length, lost, reduction, stretch
+from tests.problems import random
+
+WAYS = {"householder": householder, "cholesky": cholesky, "elimination": lambda tangents: Elimination()(tangents)}
+DTYPES = [torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(6, 6), (9, 4), (3, 7, 5), (2, 3, 5, 2)])
+@pytest.mark.parametrize("way", WAYS)
+def test_tangents_are_frame_times_upper_triangle(way, shape, dtype, device):
+    tangents = random(*shape, device=device).to(dtype)
+    kept = tangents.clone()
+    frame, diagonal = WAYS[way](tangents)
+    triangle = torch.linalg.lstsq(frame.double().cpu(), kept.double().cpu()).solution
+    tolerance = {"rtol": 0, "atol": 1e-11 if dtype == torch.float64 else 1e-4}
+    torch.testing.assert_close(triangle, triangle.triu(), **tolerance)
+    torch.testing.assert_close(diagonal.double().cpu(), triangle.diagonal(dim1=-2, dim2=-1).abs(), **tolerance)
+    torch.testing.assert_close(frame.double().cpu() @ triangle, kept.double().cpu(), **tolerance)
+    if way == "elimination":
+        assert float(frame.abs().max()) == 1.0
+    else:
+        torch.testing.assert_close(frame.mT @ frame, torch.eye(shape[-1], dtype=dtype, device=device).expand(*shape[:-2], -1, -1))
+    assert torch.equal(tangents, kept)
+
+
+def test_elimination_works_again_in_the_same_memory_and_anew_for_another_shape(device):
+    ways = Elimination()
+    first, _ = ways(random(2, 5, 3, device=device))
+    again, diagonal = ways(random(2, 5, 3, seed=1, device=device))
+    fresh = Elimination()(random(2, 5, 3, seed=1, device=device))
+    assert first.data_ptr() == again.data_ptr() and torch.equal(again, fresh[0]) and torch.equal(diagonal, fresh[1])
+    for shape in ((5, 3), (2, 5, 4), (3, 5, 3)):
+        frame, diagonal = ways(random(*shape, device=device))
+        fresh = Elimination()(random(*shape, device=device))
+        assert torch.equal(frame, fresh[0]) and torch.equal(diagonal, fresh[1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_pivot_of_zero_moves_rows(way):
+    tangents = torch.tensor([[0.0, 2.0], [3.0, 1.0], [0.0, 0.0]]).double()
+    frame, diagonal = WAYS[way](tangents)
+    assert diagonal.tolist() == pytest.approx([3.0, 2.0])
+    assert frame.abs().tolist() == [pytest.approx([0.0, 1.0]), pytest.approx([1.0, 0.0]), pytest.approx([0.0, 0.0])]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("n", "rank"), [(8, 3), (40, 12), (120, 100)])
+def test_dependent_directions_are_lost_and_no_others(way, n, rank, dtype):
+    """Orthonormal columns first: how much rounding leaves of the others grows with how nearly dependent those are."""
+    first = torch.linalg.qr(random(4, n, rank))[0]
+    tangents = torch.cat([first, first @ random(4, rank, n - rank, seed=1)], -1).to(dtype)
+    frame, diagonal = WAYS[way](tangents)
+    gone = lost(tangents, diagonal) | (diagonal == 0)
+    assert gone.sum(-1).tolist() == [n - rank] * 4 and torch.isfinite(frame).all()
+    whole = random(4, n, n).to(dtype)
+    assert not lost(whole, WAYS[way](whole)[1]).any()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_direction_of_another_size_is_not_lost(way):
+    tangents = random(6, 4) * torch.tensor([1.0, 1e-30, 1e30, 1e-60], dtype=torch.float64)
+    assert not lost(tangents, WAYS[way](tangents)[1]).any()
+
+
+def test_householder_takes_neurons_of_slope_0_for_what_they_are():
+    tangents = random(2, 6, 6)
+    tangents[0, [1, 4]] = 0.0
+    diagonal = householder(tangents)[1]
+    assert (diagonal == 0).sum(-1).tolist() == [2, 0]
+
+
+def test_cholesky_falls_back_where_the_product_is_not_positive():
+    tangents = torch.stack([random(5, 3), torch.ones(5, 3).double()])
+    frame, diagonal = cholesky(tangents)
+    expected = householder(tangents)
+    torch.testing.assert_close(frame, expected[0])
+    torch.testing.assert_close(diagonal, expected[1])
+
+
+def test_one_tangent_is_divided_by_its_length_and_zero_stays_zero():
+    frame, size = length(torch.tensor([[[3.0], [4.0]], [[0.0], [0.0]]]))
+    assert frame.squeeze(-1).tolist() == [pytest.approx([0.6, 0.8]), [0.0, 0.0]] and size.squeeze(-1).tolist() == [5.0, 0.0]
+    for method in WAYS:
+        assert reduction(method, 1) is length
+    assert reduction("householder", 2) is householder and reduction("cholesky", 2) is cholesky
+    assert isinstance(reduction("elimination", 2), Elimination)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_stretch_ends_what_elimination_began(k):
+    tangents = random(7, 7)[:, :k]
+    frame, diagonal = reduction("elimination", k)(tangents)
+    torch.testing.assert_close(diagonal.log() + stretch(frame), torch.linalg.qr(tangents)[1].diagonal().abs().log())
+    assert stretch(torch.ones(4, 2).double())[1] < -30, "a dependent column must not fail"
