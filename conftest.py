@@ -26,8 +26,11 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """A module that a test makes draws from the global generator: the same numbers every time, alone or among others."""
-    torch.manual_seed(0)
+    """A module that a test makes draws from the global generator: the same numbers every time, alone or among others.
+
+    SALNB_TEST_SEED names other numbers, which the tests must hold for as well.
+    """
+    torch.manual_seed(int(os.environ.get("SALNB_TEST_SEED", "0")))
 
 
 @pytest.fixture(autouse=True)
