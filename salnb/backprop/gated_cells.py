@@ -19,7 +19,7 @@ through_tanh = torch.ops.aten.tanh_backward.grad_input  # grad · (1 - y²)
 
 
 class Step(NamedTuple):
-    """What a time step leaves for the way back: what was read (R, B, N + n_in + 1), the gates, and c before and after."""
+    """What the backward pass needs of a time step: what was read (R, B, N + n_in + 1), the gates, and c before and after."""
 
     read: Tensor
     gates: Tensor
@@ -63,7 +63,7 @@ def cell_gradients(net: CellRNN, inputs: Tensor, targets: Tensor, loss: Loss) ->
         with flushed_denormals():
             of_weight, of_answer = torch.zeros_like(transposed), torch.zeros_like(answer)
             error, at_memory, recurrent = torch.zeros_like(state), torch.zeros_like(state), weight[..., :n].contiguous()
-            asked = at_outputs.flatten(1).any(1).tolist()  # mostly only the last answer counts
+            asked = at_outputs.flatten(1).any(1).tolist()  # in most tasks only the last output counts
             for at, some, step in zip(reversed(at_outputs), reversed(asked), reversed(steps), strict=True):
                 if some:
                     error.baddbmm_(at, answer)
@@ -104,22 +104,22 @@ def relu_backward(step: Step, error: Tensor, at_memory: Tensor) -> None:
 
 
 def gru_forward(gates: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """Gates z (keep) and r (reset), what r multiplies, and the candidate."""
+    """Gates z (keep) and r (reset), what r multiplies (``recalled``), and the candidate."""
     n = state.shape[-1]
-    keep, reset, told, candidate = gates.split(n, -1)
+    keep, reset, recalled, candidate = gates.split(n, -1)
     gates[..., : 2 * n].sigmoid_()
-    candidate.addcmul_(reset, told).tanh_()
+    candidate.addcmul_(reset, recalled).tanh_()
     return torch.lerp(candidate, state, keep), memory
 
 
 def gru_backward(step: Step, error: Tensor, at_memory: Tensor) -> Tensor:
     n = error.shape[-1]
-    keep, reset, told, candidate = step.gates.split(n, -1)
+    keep, reset, recalled, candidate = step.gates.split(n, -1)
     at_keep, kept = (step.read[..., :n] - candidate).mul_(error), error * keep
     through = error - kept
     through_tanh(through, candidate, grad_input=candidate)
-    at_reset = candidate * told
-    torch.mul(candidate, reset, out=told)
+    at_reset = candidate * recalled
+    torch.mul(candidate, reset, out=recalled)
     through_sigmoid(at_keep, keep, grad_input=keep)
     through_sigmoid(at_reset, reset, grad_input=reset)
     return kept

@@ -8,11 +8,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Growth:
-    """Log growth of k directions, in nats.
+    """Accumulated log growth of k directions, in nats.
 
     Attributes:
         dt: time per step.
-        blocks: log growth (..., k) of each block; lengths: its steps.
+        blocks: log growth (..., k) of each block; lengths: the number of its steps.
         rows: log growth (n, ..., k) at every reduction, block by block, if a history is kept; spans: the steps of each row.
         squares: (L, ...), mean squared sensitivity of every layer, summed over the steps that were asked for; seen: these steps.
     """
@@ -30,7 +30,7 @@ class Growth:
         return cls(dt)
 
     def extended(self, rows: Tensor, spans: list[int], history: bool) -> "Growth":
-        """With one more block. A history is kept from the start to the end, or not at all."""
+        """The same with one more block. A history is kept over the whole run or not at all."""
         kept = history and (bool(self.rows) or not self.blocks)
         return replace(
             self, blocks=(*self.blocks, rows.sum(0)), lengths=(*self.lengths, sum(spans)),
@@ -38,7 +38,7 @@ class Growth:
         )  # fmt: skip
 
     def observing(self, squares: Tensor, steps: int) -> "Growth":
-        """With the squared sensitivities of the newly added steps."""
+        """The same with the squared sensitivities of the newly added steps."""
         return replace(self, squares=squares if self.squares is None else self.squares + squares, seen=self.seen + steps)
 
     @property

@@ -12,16 +12,17 @@ from torch import Tensor
 
 from .orthogonalization import TOLERANCE, householder, lost, reduction, rounding_damage, stretch
 
-SEGMENT = 128  # most steps between two looks at how far the tangents have spread: a look waits for the device
-LONGEST = 64  # steps without taking the growth out, however calm the system
+SEGMENT = 128  # most steps between two checks of how far the tangents have spread; a check waits for the device
+LONGEST = 64  # most steps between two reductions, however slowly the tangents spread
 
 
 @dataclass
 class Evolution:
     """A trajectory with its tangents, and what is needed to move both on.
 
-    ``advance(state, tangents, *input)`` returns both after one step. ``method`` names how growth is taken out, ``interval``
-    how often, None for as rarely as the digits of the slowest direction allow. ``grown`` (..., k) is the log growth so far.
+    ``advance(state, tangents, *input)`` returns both after one step. ``method`` names the reduction, which takes the growth out
+    of the tangents; ``interval`` is the number of steps between two reductions, None for as many as the digits of the slowest
+    direction allow. ``grown`` (..., k) is the accumulated log growth.
     ``observe(state, *input)``, if given, is summed over the steps in ``observed``. ``many(state, tangents, n_steps)``, if given,
     does several steps of an undriven system at once, in new memory.
     """
@@ -50,9 +51,10 @@ class Evolution:
         self.grown = self._rest = self.frame.new_zeros((*self.frame.shape[:-2], k), dtype=torch.float64)
 
     def run(self, drive: list[tuple], ends: list[int] | None = None) -> tuple[Tensor, list[int]]:
-        """Moves on by one step per entry; log growth at every reduction (n, ..., k), and how many steps each spans.
+        """Moves on by one step per entry of ``drive``.
 
-        There is a reduction after so many steps as ``ends`` says, which is after the last one if nothing is said.
+        Returns the log growth at every reduction (n, ..., k) and the number of steps that each spans. There is a reduction after
+        each number of steps in ``ends``, by default after the last step.
         """
         rows, spans, done, ends = [], [], 0, ends or [len(drive)]
         while done < len(drive):
@@ -63,10 +65,10 @@ class Evolution:
             logs, lengths, observed = self._segment(drive, done, stop, ends)
             damage, slope = self._damage(logs, max(lengths))
             if self.adaptive and damage > self.tolerance and self.interval > 1:
-                self.state, self.frame = state, frame  # again from there, more closely
-                if damage == math.inf:  # out of the range of numbers, or dead: a single event, which single steps will judge
+                self.state, self.frame = state, frame  # repeat this stretch with a shorter interval
+                if damage == math.inf:  # out of the range of numbers, or a direction died: single steps will tell
                     self.interval //= 2
-                else:  # the rule, not an exception: never so carelessly again
+                else:  # the interval itself is too long for this system, from now on as well
                     self.interval = self.longest = self.interval - 1
                 continue
             if not self.adaptive and self.interval > 1 and -2.0 < damage < math.inf and logs.shape[-1] > 1:
@@ -76,7 +78,7 @@ class Evolution:
             spans += lengths
             done = stop
             if self.adaptive:
-                # What was seen is over so many steps as were seen, which at the end of a block may be fewer than an interval.
+                # The damage belongs to the longest stretch without a reduction, at the end of a block shorter than an interval.
                 possible = max(lengths) + int(max(self.tolerance - damage, 0.0) / max(slope, 1e-9))
                 before, self.interval = self.interval, min(max(possible, self.interval), 2 * self.interval, self.longest)
                 self._trying = self._trying and self.interval > before
@@ -109,7 +111,7 @@ class Evolution:
             lengths.append(len(chunk))
         logs = torch.stack(diagonals).double().log()
         if doubtful:
-            # A live direction may shrink to nothing in one step. A dead one does so again and again, here or all the time.
+            # A live direction may shrink to nothing in one step. A dead one does so in most steps, of this stretch or of the run.
             count = torch.stack(doubtful).sum(0)
             self._doubts, self._looks = self._doubts + count, self._looks + len(doubtful)
             here = count >= 0.75 * len(doubtful) if len(doubtful) > 3 else False
@@ -117,7 +119,7 @@ class Evolution:
         return logs, lengths, observed
 
     def _move(self, chunk: list[tuple]) -> Tensor | float:
-        """State and tangents by so many steps; what was observed on the way."""
+        """Moves state and tangents by one step per entry; returns the sum of what was observed."""
         observed, run = 0.0, [(self.advance, *given) for given in chunk] if self.many is None else [(self.many, len(chunk))]
         for advance, *given in run:
             if self.observe is not None:
@@ -129,7 +131,7 @@ class Evolution:
 
     def _damage(self, logs: Tensor, steps: int) -> tuple[float, float]:
         if not self.adaptive and self.interval == 1:
-            return -math.inf, 0.0  # nothing will be decided by it
+            return -math.inf, 0.0  # it would decide nothing
         return rounding_damage(logs, steps, self.grown == -torch.inf, self.eps, self.power)
 
     def _warn(self) -> None:

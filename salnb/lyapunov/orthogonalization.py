@@ -1,6 +1,6 @@
-"""Taking the growth out of a set of tangents: what is left behind is a frame of independent directions.
+"""The QR step of Benettin's method, and cheaper factorizations that may take its place: they take the growth out of tangents.
 
-Every way here writes the tangents A (..., N, k) as frame times upper triangle, A = F R, and hands back F and |diag R|. Over a
+Each of them writes the tangents A (..., N, k) as frame times upper triangle, A = F R, and hands back F and |diag R|. Over a
 run the triangles multiply to a triangle, so that the logs of their diagonals add up. If the first and the last frame are
 orthonormal, the sums are those of one QR decomposition of the whole product, whatever was used in between.
 """
@@ -85,7 +85,7 @@ class Elimination:
 
 
 def reduction(method: str, k: int) -> Reduction:
-    """The way to reduce k tangents that goes by this name."""
+    """The factorization of k tangents by its name."""
     return length if k == 1 else {"householder": householder, "cholesky": cholesky}.get(method) or Elimination()
 
 

@@ -1,4 +1,4 @@
-"""A Lyapunov spectrum and what is read off it."""
+"""A Lyapunov spectrum and what follows from it: sums, entropy rate, dimension, local exponents, errors over replicas."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class LyapunovSpectrum:
 
     @classmethod
     def of(cls, growth: Growth, state: Tensor, tangents: Tensor) -> "LyapunovSpectrum":
-        """Sorts what a run has gathered."""
+        """The spectrum of a run, from its accumulated log growth; exponents are sorted."""
         exponents, stderr, running = growth.rates(), growth.stderr(), growth.running()
         order = exponents.argsort(-1, descending=True)
         running = None if running is None else running.gather(-1, order.expand_as(running))

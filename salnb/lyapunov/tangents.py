@@ -66,7 +66,7 @@ def single_tangents(columns: Tensor, gains: Tensor | None = None, read: Callable
 
     For a few neurons or systems a step takes less time than what surrounds it, so that this loop has nothing around it, and
     works in memory of its own. The states are to the last bit those of single steps: state and tangent share one product
-    only where a trial has shown that this makes no difference, which hangs on the processor and the number of rows.
+    only where a trial has shown that this makes no difference, which depends on the processor and the number of rows.
 
     Args:
         columns: (..., N, N), W transposed, one for each replica. gains: (..., 1), g of every system, if they differ.

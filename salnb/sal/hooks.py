@@ -5,11 +5,11 @@ import sys
 import torch
 from torch import Tensor, nn
 
-Observation = tuple[Tensor, Tensor]  # inputs (..., B, M) and pre-activation (..., B, N) of one call; nn.RNN: output
+Observation = tuple[Tensor, Tensor]  # inputs (..., B, M), pre-activations (or outputs) (..., B, N) of a call
 
 
 def in_transform() -> bool:
-    """True inside vmap, jvp and grad of torch.func: the wrapped tensors that they pass around are no data."""
+    """Whether we are inside vmap, jvp or grad of torch.func, where tensors are wrappers and not data to be kept."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
@@ -23,12 +23,13 @@ def calls_in_progress(module: nn.Module) -> int:
 
 
 def moves_with_training(tensor: Tensor) -> bool:
-    """A learned start h₀ (or a view of it) is overwritten by the optimizer before ``SAL.step()`` reads it."""
+    """Whether the optimizer may overwrite it before ``SAL.step()`` reads it: a parameter (a learned h₀) or a view of one."""
     base = tensor if tensor._base is None else tensor._base
     return base.requires_grad and base.is_leaf
 
 
 def version(tensor: Tensor) -> int | None:
+    """How often the tensor has been changed in place, as PyTorch counts it; None where it does not count."""
     try:
         return tensor._version
     except RuntimeError:  # an inference tensor counts no versions
@@ -36,7 +37,7 @@ def version(tensor: Tensor) -> int | None:
 
 
 class Hook:
-    """A hook that is left behind when the model is copied or saved: the copy is not watched, and pickling works."""
+    """A hook that a copied or pickled model does not take along: the copy has a hook that does nothing."""
 
     def __init__(self, function) -> None:
         self.function = function
@@ -44,7 +45,7 @@ class Hook:
     def __call__(self, *arguments):
         if self.function is None:
             return None
-        # Stays out of a compiled graph: what a hook keeps is a side effect by design. Only asked for there, as it costs time.
+        # A hook keeps tensors, a side effect that has no place in a compiled graph. The detour costs time, so only there.
         return self._uncompiled(*arguments) if torch.compiler.is_compiling() else self.function(*arguments)
 
     @torch._disable_dynamo  # torch.compiler.disable, but imports the compiler only when it is called: that takes seconds

@@ -14,15 +14,17 @@ from ..sensitivity.formulas import tanh_slope_of_output
 
 
 def hands_over_states(network: nn.Module) -> bool:
-    """Whether this network hands over the states of all its layers. A subclass may compute something else."""
-    return type(network) is DeepNet or type(network) is TanhRNN and len(network.recurrent) == 1  # of a ring: the last layer's
+    """Whether this network hands over the states of all its watched layers. Not a subclass: it may compute something else."""
+    return type(network) is DeepNet or type(network) is TanhRNN and len(network.recurrent) == 1  # a ring: only the last's
 
 
 def tanh_curvature_of_output(output: Tensor) -> Tensor:
+    """The second derivative of tanh from its output."""
     return -2 * output * tanh_slope_of_output(output)
 
 
-# What an nn.RNN shows of its neurons is their output. ReLU's slope is the same function of either: u > 0 where the output is.
+# Activations as functions of the output: an nn.RNN returns outputs, not pre-activations. ReLU's slope is the same function of
+# either, since the output is positive where U is.
 OF_OUTPUT: dict[str, Activation] = {
     "tanh": Activation("tanh", ACTIVATIONS["identity"].function, tanh_slope_of_output, tanh_curvature_of_output),
     "relu": ACTIVATIONS["relu"],
@@ -31,7 +33,7 @@ OF_OUTPUT: dict[str, Activation] = {
 
 @dataclass(frozen=True, eq=False)
 class WatchedLayer:
-    """A layer of neurons: the weights their sensitivity counts, and everything else that belongs to their rows."""
+    """A layer that SAL watches: the weights whose rows give its neurons' sensitivities, and what else belongs to the neurons."""
 
     name: str
     module: nn.Module
@@ -39,25 +41,25 @@ class WatchedLayer:
     bias: nn.Parameter | None
     activation: Activation
     mask: Tensor | None = None
-    others: tuple[nn.Parameter, ...] = ()  # input weights and second biases: gated with the neuron, never moved by SAL
+    others: tuple[nn.Parameter, ...] = ()  # input weights and second biases: gradients are gated, SAL never moves them
     rnn_layer: int | None = None
     adds: tuple[nn.Module, ...] = ()  # layers whose outputs are added to this one's before the activation
-    copy: bool = False  # the activation may overwrite the pre-activation, so the hook must keep a copy
-    network: nn.Module | None = None  # whose calls tell what the layer saw, its outputs in place of pre-activations
+    copy: bool = False  # the hook keeps a copy, since the activation may overwrite the pre-activation
+    network: nn.Module | None = None  # a network that hands over the layer's outputs, in place of pre-activations
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in (self.weight, self.bias) if p is not None]
 
     def current_weight(self) -> Tensor:
-        """What the module holds now: another tensor than ``weight`` where someone has swapped it."""
+        """The weight that the module holds now, which is another tensor than ``weight`` if it has been replaced."""
         name = "weight" if self.rnn_layer is None else f"weight_hh_l{self.rnn_layer}"
-        own = self.module._parameters.get(name)  # where it nearly always is; getattr takes five times as long
+        own = self.module._parameters.get(name)  # nearly always there; getattr takes five times as long
         return getattr(self.module, name) if own is None else own
 
 
 def output_of(layer: WatchedLayer, pre_activation: Tensor) -> Tensor:
-    """What a layer whose activation is known by its output would have shown."""
+    """The output at this pre-activation, of a layer that is otherwise observed by its output."""
     return ACTIVATIONS[layer.activation.name].function(pre_activation.to(layer.weight.dtype))
 
 
@@ -66,6 +68,7 @@ def join_names(*parts: str) -> str:
 
 
 def rnn_layers(name: str, module: nn.RNN) -> list[WatchedLayer]:
+    """The recurrent weights of every layer of an nn.RNN."""
     refuse_unsupported(module, f"SAL on {name or 'the model'}")
     activation, found = OF_OUTPUT[module.nonlinearity], []
     for layer in range(module.num_layers):
@@ -80,6 +83,7 @@ def rnn_layers(name: str, module: nn.RNN) -> list[WatchedLayer]:
 
 
 def replica_layers(name: str, network: DeepNet | TanhRNN) -> list[WatchedLayer]:
+    """The layers of one of the library's own networks that SAL adjusts."""
     found = []
     for path, (layer, others) in network.sal_layers().items():
         source = network if hands_over_states(network) and layer.activation in OF_OUTPUT else None
@@ -95,6 +99,7 @@ def replica_layers(name: str, network: DeepNet | TanhRNN) -> list[WatchedLayer]:
 def plain_layer(
     name: str, layer: nn.Linear | ReplicaLinear, activation: Activation, copy: bool, adds: tuple[nn.Module, ...] = ()
 ) -> WatchedLayer:
+    """A single linear layer with its activation; ``adds`` are layers whose outputs are added to its own."""
     others = tuple(parameter for module in adds for parameter in module.parameters(recurse=False))
     mask = getattr(layer, "mask", None)
     return WatchedLayer(name, layer, layer.weight, layer.bias, activation, mask, others, adds=adds, copy=copy)

@@ -1,7 +1,8 @@
-"""What a single call of one of our own networks says of all its layers, without a hook on each of them.
+"""Observing all layers of a ``DeepNet`` or a ``TanhRNN`` by one hook on the whole network.
 
-A hook costs about as much as the product that it watches: 300 of them, in 300 layers or 300 time steps, are a third of a
-forward pass. Our networks hand their states over anyway, h = tanh(U), and the slopes follow from these as from U.
+A hook on a layer costs about as much as the layer's product: 300 of them, for 300 layers or 300 time steps, take a third of the
+time of a forward pass. But these networks append their states h = tanh(U) to a list if they are given one, and the slopes
+follow from h as well as from U.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,26 +19,26 @@ from ..sensitivity.activations import ACTIVATIONS
 from .hooks import Observation, version
 from .layers import WatchedLayer
 
-Call = tuple[Tensor, Tensor, int | None, int | None]  # an observation, and the versions of its tensors if others have them
+Call = tuple[Tensor, Tensor, int | None, int | None]  # an observation and the versions of its tensors; None of our own copies
 
 
 @torch.no_grad()
 def layer_observations(
     network: nn.Module, arguments: tuple, keywords: dict, states: list[Tensor]
 ) -> dict[ReplicaLinear, list[Call]]:
-    """Inputs (..., S, M) and outputs (..., S, N) of every layer that SAL may watch; ``states`` are those of this call."""
+    """Inputs (..., S, M) and outputs (..., S, N) of every layer that SAL may watch, from the ``states`` of this call."""
     if not states:
         return {}
     given = dict(zip(("inputs", "state"), arguments, strict=False)) | keywords
     if type(network) is DeepNet:
-        each = torch.stack(states).unbind(0)  # a copy: whoever has the states may change them
-        reading = islice(network.hidden, 1, None)  # a slice of the list would be made anew every time
+        each = torch.stack(states).unbind(0)  # a copy, since the caller may change the states
+        reading = islice(network.hidden, 1, None)  # a slice of a ModuleList would build another ModuleList
         pairs = {layer: [(before, after)] for layer, before, after in zip(reading, each, each[1:], strict=False)}
     else:
         start = given.get("state")
         start = torch.zeros_like(states[0]) if start is None else start.expand(states[0].shape).to(states[0].dtype).clone()
         every, layer = [start, *(state.detach() for state in states)], network.recurrent[0]
-        kept = None if network.replicas else torch.stack(every)  # replicas lie between time and samples: copied only in parts
+        kept = None if network.replicas else torch.stack(every)  # with replicas the time steps stay apart
         pairs = {layer: list(zip(every, every[1:], strict=False)) if kept is None else [(kept[:-1], kept[1:])]}
     if states[0].dtype != network.readout.weight.dtype:
         drives = given["inputs"] if isinstance(network, TanhRNN) and network.n_in else None
@@ -48,7 +49,7 @@ def layer_observations(
 
 
 def _recomputed(network: nn.Module, layer: ReplicaLinear, pairs: list[Observation], inputs: Tensor | None) -> list[Observation]:
-    """The outputs in full precision. Under autocast 1 − h² is lost in the 8 bits of h where h is near 1."""
+    """The outputs once more in full precision: under autocast h has 8 bits, too few for 1 − h² where h is near 1."""
     dtype, function = layer.weight.dtype, ACTIVATIONS[layer.activation].function
     with torch.autocast(layer.weight.device.type, enabled=False):
         if inputs is None:
@@ -63,16 +64,16 @@ def _recomputed(network: nn.Module, layer: ReplicaLinear, pairs: list[Observatio
 
 
 def _size(calls: Sequence[tuple]) -> int:
-    """How many numbers the neurons of a layer put out, in however many calls."""
+    """The number of outputs of a layer in all these calls."""
     return sum(call[1].numel() for call in calls)
 
 
 class NetworkStates:
-    """The networks among what is watched that tell by themselves, and what they told in one pass.
+    """Observes, during a pass, those networks that hand over the states of their watched layers.
 
-    Until a pass has shown that a network's calls tell everything, its layers are watched one by one as well: a model may
-    also run them without the network. One that begins to do so later, in passes that call the network as well, is seen by the
-    network's calls alone. ``counts(indices)`` says whether a call of these layers belongs to a pass.
+    At first the layers have hooks of their own as well, because a model may also run a layer without its network. A pass in
+    which every call of a layer was a call of the network removes these hooks. If a model begins to run single layers after
+    that, those calls are not observed. ``counts(indices)`` says whether a call of these layers belongs to a pass.
     """
 
     def __init__(self, watched: Sequence[WatchedLayer], counts: Callable[[list[int]], bool]) -> None:
@@ -85,23 +86,23 @@ class NetworkStates:
         self.begin()
 
     def hooks(self) -> Iterator[tuple[Callable, Callable, dict]]:
-        """How each network is to be watched: where to register, what, and with which settings."""
+        """The hooks to register: the method that registers it, the hook, and keyword arguments of the method."""
         for network in self._networks:
             yield network.register_forward_pre_hook, self._request, {"with_kwargs": True}
             yield network.register_forward_hook, self._collect, {"with_kwargs": True}
 
     def one_by_one(self, handle_of: dict[nn.Module, RemovableHandle]) -> None:
-        """The hooks on single layers, to be removed when they have become superfluous."""
+        """Remembers the hooks on single layers, to remove them when they are no longer needed."""
         for network, indices in self._networks.items():
             self._one_by_one[network] = [handle_of[self._watched[i].module] for i in indices]
 
     def begin(self) -> None:
-        """A new pass."""
+        """Starts a new pass; the observations of the last one are forgotten."""
         self._requested: tuple[list[Tensor], int] | None = None
         self._found: dict[nn.Module, dict[ReplicaLinear, list[Call]]] = {}
 
     def replace(self, calls: list[list]) -> None:
-        """What the networks told, in place of what their layers showed one by one, unless these also ran at other times."""
+        """Replaces the observations of single layers by those of their network, unless a layer also ran without it."""
         for network, found in self._found.items():
             of = {i: found.get(self._watched[i].module, []) for i in self._networks[network]}
             if network in self._one_by_one:
@@ -114,7 +115,7 @@ class NetworkStates:
         self._found = {}
 
     def _request(self, network: nn.Module, arguments: tuple, keywords: dict) -> tuple[tuple, dict] | None:
-        """Has a network hand over its states; where they will be, and from which place on, is remembered."""
+        """Before a call: makes the network append its states to a list, and remembers the list and its length."""
         self._requested = None
         if not self._counts([]):
             return None
@@ -125,7 +126,8 @@ class NetworkStates:
         return (arguments[:place], {**keywords, "states": states}) if given is None else None
 
     def _collect(self, network: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
-        requested, self._requested = self._requested, None  # nothing is to keep the states alive
+        """After a call: turns the states of this call into observations of the layers."""
+        requested, self._requested = self._requested, None  # so that the states can be freed
         if requested is not None and self._counts(self._networks[network]):
             calls = self._found.setdefault(network, {})
             for layer, found in layer_observations(network, arguments, keywords, requested[0][requested[1] :]).items():

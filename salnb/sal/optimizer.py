@@ -9,7 +9,7 @@ from .hooks import Observation
 from .layers import WatchedLayer, find_layers
 from .recording import PassRecorder
 from .rule import check_settings
-from .update import Measure, Stack, put_back, stack_layers
+from .update import Measure, Stack, stack_layers, write_back
 
 
 class RowGate:
@@ -20,7 +20,7 @@ class RowGate:
     """
 
     def __init__(self, owner: object) -> None:
-        self.owner = owner  # the pass that the decision was taken from
+        self.owner = owner  # the pass in which the rows were chosen
         self._saved: list[tuple[Tensor, nn.Parameter, Tensor]] = []
 
     def hold(self, rows: Tensor, parameters: Iterable[nn.Parameter]) -> None:
@@ -32,6 +32,7 @@ class RowGate:
                 parameter.grad.masked_fill_(held, 0.0)
 
     def put_back(self) -> None:
+        """Restores the remembered rows."""
         for held, parameter, before in self._saved:
             parameter.copy_(torch.where(held, before, parameter))
 
@@ -128,7 +129,7 @@ class SAL(torch.optim.Optimizer):
         with torch.no_grad():
             observations = self._recorder.observations()
             gate, self._gate = self._gate, None
-            if gate is not None and gate.owner is self._recorder.finished:  # else its pass has been replaced since
+            if gate is not None and gate.owner is self._recorder.finished:  # else another pass came in between
                 gate.put_back()
             measured = []
             for members, stack, measure in self._measure(observations):
@@ -136,7 +137,7 @@ class SAL(torch.optim.Optimizer):
                     self.state[self._layers[i].weight]["sensitivity"] = average
                 moving, weight, by_bias = stack.move(measure.average)
                 if moving:
-                    put_back([self._layers[members[j]] for j in moving], weight, by_bias)
+                    write_back([self._layers[members[j]] for j in moving], weight, by_bias)
                 measured.append((members, measure))
             self._log_sensitivity = self._in_order(measured)
         self._recorder.finished = None

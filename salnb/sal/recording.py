@@ -9,9 +9,10 @@ from .network_states import NetworkStates
 
 
 def rnn_observations(module: nn.RNN, inputs: Tensor, state: Tensor | None, output: Tensor) -> list[Observation]:
-    """Recurrent inputs h_{t-1} and outputs h_t of every layer of an nn.RNN, from which the slopes follow as from U.
+    """Recurrent inputs h_{t-1} and outputs h_t of every layer of an nn.RNN; the slopes follow from the outputs.
 
-    All but the last layer are run again. Both are views of one copy, since the model may change its output in place.
+    An nn.RNN returns the states of its last layer alone, so the lower layers are run again. Both tensors are views of one copy,
+    since the model may change its output in place.
     """
     if inputs.ndim == 2:  # no batch dimension
         inputs, output = inputs.unsqueeze(1), output.unsqueeze(1)
@@ -59,7 +60,7 @@ def add_outputs(calls: list[tuple], added: list[list[Tensor]], name: str) -> lis
 
 
 class PassRecorder:
-    """Keeps, per watched layer, the calls of the last complete training pass: one call of ``model``.
+    """Keeps the calls of every watched layer in the last complete training pass. A pass is one call of ``model``.
 
     Attributes:
         finished: a list of observations per layer, or None when no pass is waiting to be used.
@@ -75,7 +76,7 @@ class PassRecorder:
         for index, layer in enumerate(watched):
             by_module.setdefault(layer.module, []).append(index)
         hooked = []
-        for module, indices in by_module.items():  # before the model's own hook, for a model that is itself the layer
+        for module, indices in by_module.items():  # before the model's own hook, in case the model itself is the layer
             hooked.append((module.register_forward_hook, self._observer(indices), {"with_kwargs": True}))
         for module in {module for layer in watched for module in layer.adds}:
             hooked.append((module.register_forward_hook, self._keep_added, {}))
@@ -94,6 +95,7 @@ class PassRecorder:
         self.finished, self._calls = None, None
 
     def _enter(self, module: nn.Module, arguments: tuple) -> None:
+        """Before a call of the model: a new pass begins, unless the model is calling itself."""
         if self._depth and calls_in_progress(module) <= 1:
             self._depth = 0  # Ctrl-C during an earlier call: then PyTorch skips even the hooks that it always calls
         self._depth += 1
@@ -103,6 +105,7 @@ class PassRecorder:
             self._network_states.begin()
 
     def _succeed(self, module: nn.Module, arguments: tuple, output: object) -> None:
+        """After a call of the model that returned: the pass is complete and waits to be used."""
         if self._depth == 1 and self._calls is not None:
             self._network_states.replace(self._calls)
             self.finished = [
@@ -113,11 +116,13 @@ class PassRecorder:
                 self._on_pass()
 
     def _leave(self, module: nn.Module, arguments: tuple, output: object) -> None:
+        """After every call of the model, even if it raised an exception."""
         self._depth -= 1
         if self._depth == 0:
             self._calls = None
 
     def _observer(self, indices: list[int]):
+        """The hook for the watched layers ``indices`` of one module."""
         first = self.watched[indices[0]]
         index, weight, copy = indices[0], first.weight, first.copy
 
@@ -151,6 +156,7 @@ class PassRecorder:
         return self._calls is not None
 
     def _keep_added(self, module: nn.Module, arguments: tuple, output: Tensor) -> None:
+        """The hook for a layer whose output is added to that of a watched one."""
         if self._calls is not None and not in_transform():
             self._added.setdefault(module, []).append(output.detach().clone())
 
@@ -167,7 +173,7 @@ class PassRecorder:
             self._calls[index].append((before, after, version(before), version(after)))
 
     def observations(self) -> list[list[Observation]]:
-        """The calls of the waiting pass per layer, checked: every layer ran and nothing was overwritten since."""
+        """The calls of the waiting pass, a list per layer, after checks that every layer ran and that nothing was overwritten."""
         if self.finished is None:
             raise RuntimeError("SAL: there is no pass to use. Call the model in training mode (model.train()) after SAL was "
                                "attached, once for every step()")  # fmt: skip

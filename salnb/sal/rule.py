@@ -6,6 +6,7 @@ RULES, AVERAGES = ("one_sided", "proportional"), ("mean", "rms")
 
 
 def check_settings(lr: float, target: float, decay: float, rule: str, average: str) -> None:
+    """Every setting of SAL is in its range."""
     for name, value, fits, wanted in (
         ("lr", lr, lr >= 0, "a rate >= 0"),
         ("target", target, target > 0, "a sensitivity > 0 (1 keeps signals at their size)"),
@@ -25,5 +26,8 @@ def next_average(old: Tensor | None, observed: Tensor, squares: Tensor, decay: T
 
 
 def pull(average: Tensor, target: Tensor, rule: str) -> Tensor:
-    """How strongly each neuron is moved along its gradient, in units of the rate."""
+    """How far each neuron is moved along the gradient of its sensitivity, in units of the rate.
+
+    "one_sided": 1 below the target, 0 above. "proportional": the distance to the target, with its sign.
+    """
     return (average < target).to(average.dtype) if rule == "one_sided" else target - average

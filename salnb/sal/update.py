@@ -34,15 +34,16 @@ def joined(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def write(parameters: Sequence[Tensor], values: Tensor) -> None:
+    """Copies values (L, ...) into L parameters. Where the values are these parameters' own memory, nothing is copied."""
     if parameters[0].data_ptr() != values.data_ptr():
         torch._foreach_copy_(list(parameters), list(values.unbind(0)))
         return
-    for parameter in parameters:  # the values are there already; only autograd has to be told
+    for parameter in parameters:  # autograd must still learn of the change
         increment_version(parameter)  # one by one: torch 2.4 takes no lists
 
 
 class Measure(NamedTuple):
-    """What one pass says of a stack of layers."""
+    """The result of one pass for a stack of layers."""
 
     average: Tensor  # (L, ..., N), the running average after this pass
     log_sensitivity: Tensor  # (L, ...), of this pass alone
@@ -73,16 +74,16 @@ def samples_of(layer: WatchedLayer, calls: Sequence[Observation]) -> Observation
 
 
 def total(tensors: Iterable[Tensor]) -> Tensor:
-    """Their sum; of a single one, itself: Python's own would add it to 0, one more pass over memory."""
+    """The sum of the tensors. Python's own ``sum`` would add them to 0 first, one more pass over memory."""
     return reduce(Tensor.add, tensors)
 
 
-Piece = Sequence[Sequence[Observation]]  # some of the samples: of each of the L layers, some calls
+Piece = Sequence[Sequence[Observation]]  # a part of the samples: for each of the L layers some calls
 
 
 @dataclass(frozen=True)
 class Stack:
-    """As many layers of one shape and setting, and as many of their samples in a piece, as a processor's cache holds."""
+    """Layers of one shape and setting, computed together, with their samples in pieces that fit a processor's cache."""
 
     weight: Tensor  # (L, ..., N, M), which ``move`` writes to
     mask: Tensor | None  # (L, ..., N, M)
@@ -133,7 +134,7 @@ class Stack:
         amount = self.lr * pull(average, self.target, self.rule)
         # A row of norm 0 has no direction: divided by 1 instead, its gradient stays 0.
         stretch, share = amount * first / torch.where(norm > 0, norm, 1.0), amount * norm
-        # A layer at rest costs no product, unless a device would have to be waited for to know.
+        # Layers in which no neuron moves are left out. On a GPU all are taken, because to find out would mean to wait for it.
         moves = amount.flatten(1).any(1).tolist() if amount.is_cpu else [True] * len(amount)
         moving = [i for i, moved in enumerate(moves) if moved]
         return moving, *self._moved(stretch, share, moving)
@@ -155,8 +156,8 @@ class Stack:
         return weight, total(by_bias) if by_bias else torch.zeros_like(stretch[some])
 
 
-# Numbers per tensor in between: on a processor they shall fit its cache, where they are many of one layer; several layers
-# go together until what their calls of PyTorch cost no longer shows. A GPU wants everything in one launch.
+# How many numbers an intermediate tensor may have. AT_ONCE holds for the samples of one layer, which should fit a processor's
+# cache; TOGETHER for several small layers, so many that the cost of calling PyTorch no longer matters. A GPU takes everything.
 AT_ONCE = {"cpu": 2**16}
 TOGETHER = {"cpu": 2**22}
 
@@ -218,8 +219,8 @@ def stack_layers(
             )
 
 
-def put_back(layers: Sequence[WatchedLayer], weight: Tensor, by_bias: Tensor) -> None:
-    """Weights as they are now and biases with their changes, all in one call: a Python loop costs more than the numbers."""
+def write_back(layers: Sequence[WatchedLayer], weight: Tensor, by_bias: Tensor) -> None:
+    """Writes the moved weights, and the biases plus their changes, into the layers. One call: a Python loop takes longer."""
     write([layer.weight for layer in layers], weight)
     if rows := [i for i, layer in enumerate(layers) if layer.bias is not None]:
         biases = [layers[i].bias for i in rows]

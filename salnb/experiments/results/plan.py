@@ -11,6 +11,7 @@ from ..training.recipe import Policy
 from ..training.sweeps import run_one
 from ..training.train import train_deep, train_lag
 
+# --- measurements: architectures, SAL's settings, targets, single layers ----------------------------------------------------
 FLAT = [(n, connectivity) for n in (50, 100, 200, 400) for connectivity in (1.0, 0.3, 0.1)]
 TWO, THREE = (100, 100), (100, 100, 100)
 RINGS = [(TWO, 1.0), (TWO, 0.3), ((60, 140), 1.0), (THREE, 1.0), (THREE, 0.3), ((50, 100, 150), 1.0)]
@@ -42,11 +43,14 @@ def measurement_jobs() -> Iterator[tuple[str, str, dict]]:
     yield from (("spectra", name, settings) for name, settings in SPECTRA.items())
 
 
+# --- the search for the recipe: few networks per setting, over other seeds than the experiments that use the recipe ------------
+# Every setting is written out, so that a later change of the defaults does not change what was searched.
 BEFORE = dict(when="before", learning_lr=1e-3, learning_target=1.0, every=1)
 LATER = ("falling",)  # came after the search; at its default it changes nothing
 
 
 def in_full(policy: Policy) -> dict:
+    """All settings of a policy but those that came after the search."""
     return {name: value for name, value in asdict(policy).items() if name not in LATER}
 
 
@@ -82,6 +86,8 @@ def search_jobs() -> Iterator[tuple[str, dict]]:
         yield f"lag, SGD {text}, SAL before", dict(lag, optimizer="sgd", lr=lr, sal=LAG)
 
 
+# --- other learning rates: a start without SAL that fails at SAL's rate may only have the wrong rate --------------------------
+# So the most important starts are also trained at a slower and at a faster rate.
 Named = Iterator[tuple[str, dict]]
 TASKS = ("disc_and_ring", "parity", "two_moons")
 THROUGHOUT = dict(when="throughout", learning_lr=1e-4, learning_target=1.0, every=1)
@@ -119,6 +125,7 @@ def lag_rates() -> Named:
             yield f"xor, {name}, rate {lr:g}, again", dict(lr=lr, replicas=32, **STARTS[name])
 
 
+# --- training: SAL and what it is compared with, the most important runs first --------------------------------------------------
 Job = tuple[str, str, dict]
 NONE = dict(sal=False)
 PAIRED = 102104  # the same networks and data for two policies; the recipe was completed after looking at them, so neither counts

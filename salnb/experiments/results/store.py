@@ -1,6 +1,7 @@
-"""`make results`: every paper-scale run of the book, one after the other, each stored as soon as it is done.
+"""The stored results of the paper-scale runs, each with its provenance, and functions that run what is missing.
 
-Running it again continues where it was interrupted: a run whose settings are stored already is not run again.
+A run is stored as soon as it is done. A run whose settings are stored already is not run again, so that after an interruption
+the same command continues.
 """
 
 import json
@@ -38,6 +39,7 @@ def provenance() -> dict:
 
 
 def read(name: str) -> dict:
+    """A stored file by its name, empty if there is none."""
     path = FOLDER / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 

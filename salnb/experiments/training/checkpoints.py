@@ -9,7 +9,7 @@ import torch
 
 @dataclass
 class Progress:
-    """Everything a run knows about itself beside its tensors; it is stored with them."""
+    """How far a run has come, and its history; it is stored together with the run's tensors."""
 
     phase: str = "sal"
     passes: int = 0
@@ -19,6 +19,7 @@ class Progress:
     history: dict[str, list] = field(default_factory=dict)
 
     def note(self, **values: object) -> None:
+        """Appends each value to the history of its name."""
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
 

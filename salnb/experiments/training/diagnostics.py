@@ -106,7 +106,7 @@ def states_of(model: DeepContestant | CellRNN, inputs: Tensor) -> list[Tensor]:
 def arriving(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Log10 of the share (R,) of a random error at the end that arrives at the first hidden layer, or at the first time step.
 
-    The error at the end is drawn, not taken from a loss: no label says whether a network could be taught.
+    The error is drawn at random and not taken from a loss, because labels do not say whether a network can be trained.
     """
     if not is_plain(model):
         with torch.enable_grad():

@@ -23,11 +23,11 @@ QUIET = 10  # passes in a row with almost no neuron below target, after which SA
 
 
 class Run:
-    """One experiment over R replicas.
+    """One training experiment over R replicas.
 
     Args:
         build: makes the untrained model from a generator. settings: what identifies the run, stored with it.
-        path: file for what is known so far, written every ``save_every`` seconds; an existing one is continued.
+        path: file for the state of the run, written every ``save_every`` seconds; an existing one is continued.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Run:
     ) -> None:  # fmt: skip
         weights, self.data, self.looking = (torch.Generator().manual_seed(seed) for seed in seeds)
         self.model = build(weights)
-        self.twin = build(torch.Generator().manual_seed(0)).double().eval()  # in double precision, and without SAL's hooks
+        self.twin = build(torch.Generator().manual_seed(0)).double().eval()  # to measure: double precision, no hooks
         self.problem, self.policy, self.clip, self.lr = problem, policy, clip, lr
         self.batch, self.steps, self.replicas, self.device = batch, steps, replicas, device
         self.optimizer = make_optimizer(optimizer, list(self.model.parameters()), lr)

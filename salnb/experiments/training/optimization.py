@@ -20,7 +20,7 @@ def losses(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
-    """What the readout says at the end: (R, B, C)."""
+    """Outputs (R, B, C) of the readout, of a recurrent network at the last time step."""
     if isinstance(model, (TanhRNN, CellRNN)) and not (model.training or torch.is_grad_enabled()):
         return last_answer(model, inputs)
     outputs = model(inputs)
@@ -28,7 +28,7 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def last_answer(net: TanhRNN | CellRNN, inputs: Tensor) -> Tensor:
-    """The readout (R, B, C) at the last time step alone; of the way there nothing is kept, which is half the time."""
+    """The readout (R, B, C) at the last time step alone. No earlier state is kept, which saves half the time."""
     width = net.readout.weight.shape[-1]
     state = net.first_state(inputs) if isinstance(net, CellRNN) else inputs.new_zeros((*inputs.shape[1:-1], width))
     for x in inputs.unbind(0):

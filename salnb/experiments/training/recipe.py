@@ -96,11 +96,11 @@ def rate(lr: float | None, optimizer: str, recipe: Mapping[str, float]) -> float
     return recipe[optimizer] if lr is None else lr
 
 
-HEALTH_SAMPLES = 4  # of each replica, through which a random error is sent back
+HEALTH_SAMPLES = 4  # samples of each replica through which a random error is sent back
 
 
 def observe(model: nn.Module, sal: SAL | RowSAL, inputs: Tensor) -> None:
-    """Lets SAL see what the model makes of these inputs."""
+    """One pass of the model over these inputs, for SAL to observe."""
     if isinstance(sal, RowSAL):
         sal.observe(inputs)
     else:
@@ -131,7 +131,7 @@ def keep_sensitive(model: nn.Module, sal: SAL | RowSAL, policy: Policy, inputs: 
             acting = acting & (arriving(model, few, generator) < policy.decades)
             model.train()
         if acting.any():
-            if type(model) is not DeepNet or policy.when == "unhealthy":  # SAL's pass; elsewhere the learning step's has been one
+            if type(model) is not DeepNet or policy.when == "unhealthy":  # a pass for SAL; elsewhere the learning step was one
                 observe(model, sal, inputs)
             adjust(sal, acting)
     return acting
