@@ -16,10 +16,10 @@ book test results notebooks bench: export OMP_NUM_THREADS ?= 1
 unexport MPLBACKEND PYTHONPATH PYTHONHOME SALNB_STATIC
 
 .DEFAULT_GOAL := help
-.PHONY: help book test live results bench notebooks address wheel clean env
+.PHONY: help book test test-everywhere live results bench notebooks address wheel clean env
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 book: env  ## execute every chapter and build the pages into _build/html
 	@$(VENV) -m tools.build
@@ -27,6 +27,9 @@ book: env  ## execute every chapter and build the pages into _build/html
 test: env  ## ruff, unit tests, doctests, every notebook, and the built pages if there are any
 	@$(VENV) -m ruff check .
 	@$(VENV) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+
+test-everywhere: env  ## for maintainers: the tests under other instruction sets, threads and draws (ARGS="--only AVX2")
+	@$(VENV) -m tools.everywhere $(ARGS)
 
 live: env  ## JupyterLab on the chapters, widgets and all (ARGS="--no-browser --port=9999" reaches it)
 	@$(VENV) -m jupyterlab --notebook-dir=book $(ARGS)

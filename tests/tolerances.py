@@ -2,13 +2,14 @@
 
 A verdict must not depend on the processor, the number of threads or the seed (``SALNB_TEST_SEED``). So a tolerance is one of
 
-- ``rounding``/``within``: the same numbers computed in another order or by another instruction set;
+- ``rounding``, ``within``, ``close``, ``astray``: the same numbers computed in another order or by another instruction set;
 - ``sampling``, ``spread``, ``scatter``: an average or a standard deviation over random draws;
 - ``counted``: how many of n independent draws fall into a class;
 - no tolerance: an identity that holds bit by bit, where both sides are the same operations on the same shapes.
 """
 
 import math
+from collections.abc import Iterable
 
 import torch
 from scipy import stats
@@ -32,17 +33,40 @@ def rounding(dtype: torch.dtype, operations: float, scale: float = 1.0) -> float
     return SAFETY * torch.finfo(dtype).eps * operations * scale
 
 
-def within(expected: Tensor, operations: float, scale: float | None = None) -> dict[str, float]:
+def within(expected: Tensor, operations: float, scale: float | None = None, terms: int = 1) -> dict[str, float]:
     """``rounding`` as keywords of ``assert_close`` and ``allclose``; the scale is the largest entry of what is expected.
 
-    Small entries are compared at that scale, too: they are sums of terms that cancel.
+    Small entries are compared at that scale, too: they are sums of terms that cancel. Where all entries are sums of ``terms``
+    terms with random signs, the absolute sum is larger than the sum by the root of their number.
 
     >>> within(torch.tensor([1.0, -2.0]), 10)["atol"] == rounding(torch.float32, 10, 2.0)
     True
     """
     if scale is None:
         scale = expected.detach()[torch.isfinite(expected)].abs().max().item()
-    return {"rtol": 0.0, "atol": rounding(expected.dtype, operations, scale)}
+    return {"rtol": 0.0, "atol": rounding(expected.dtype, operations, scale * math.sqrt(terms))}
+
+
+def close(dtype: torch.dtype, operations: float, scale: float = 1.0) -> dict[str, float]:
+    """``rounding`` as keywords of ``assert_close``, for numbers of very different sizes: relative, and at ``scale`` absolute.
+
+    >>> close(torch.float32, 10)["rtol"] == rounding(torch.float32, 10)
+    True
+    """
+    return {"rtol": rounding(dtype, operations), "atol": rounding(dtype, operations, scale)}
+
+
+def astray(found: Iterable[Tensor], exact: Iterable[Tensor]) -> float:
+    """How much of these tensors is wrong: the largest |found − exact| / |exact|, in lengths, of any of them.
+
+    Of a way of computing that is known to be right, against itself in double precision, it says which digits this very problem
+    leaves; another way may lose as many, a few times over.
+
+    >>> astray([torch.tensor([1.5, 0.0])], [torch.tensor([1.0, 0.0])])
+    0.5
+    """
+    pairs = [(a.detach().double(), b.detach().double()) for a, b in zip(found, exact, strict=True)]
+    return max(float((a - b).norm() / b.norm()) for a, b in pairs if b.any())
 
 
 def sampling(std: float, n: float, sigmas: float = SIGMAS) -> float:

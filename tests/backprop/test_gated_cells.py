@@ -1,16 +1,20 @@
 """Gradients of ReLU, GRU and LSTM networks, derived by hand, against automatic differentiation."""
 
+import copy
+
 import pytest
 import torch
 
 from salnb.backprop.gated_cells import cell_gradients
 from salnb.experiments.training.optimization import losses, set_gradients
 from salnb.networks.gated import CELLS, CellRNN
+from tests.problems import seeded
+from tests.tolerances import SAFETY, astray, rounding, within
 
 
 def example(cell, n_in=2, steps=7, dtype=torch.float64):
     """A network away from its symmetric start, inputs, and targets for every time step."""
-    generator = torch.Generator().manual_seed(5)
+    generator = seeded(5)
     net = CellRNN(cell, n_in, 6, 3, scale=7, replicas=4, generator=generator).to(dtype)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -39,11 +43,12 @@ def test_every_gradient_equals_autograd(cell, loss, n_in):
     value, gradients = cell_gradients(net, inputs, targets, loss)
     expected = loss(net(inputs)[0], targets)
     expected.backward()
-    torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-12)
+    chain = 7 * (6 + 5 + 3)  # seven steps, each with sums over neurons and gates, and over the batch for the gradients
+    torch.testing.assert_close(value, expected.detach(), **within(expected, chain))
     assert gradients.keys() == dict(net.named_parameters()).keys()
     for name, parameter in net.named_parameters():
-        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-10, atol=1e-11, msg=name)
-        assert gradients[name].is_contiguous() and parameter.grad.abs().max() > 1e-3
+        torch.testing.assert_close(gradients[name], parameter.grad, **within(parameter.grad, chain, terms=7 * 5), msg=name)
+        assert gradients[name].is_contiguous() and parameter.grad.any()
 
 
 @pytest.mark.parametrize("cell", CELLS[1:])
@@ -64,9 +69,12 @@ def test_a_learning_step_takes_them(cell):
     net.zero_grad(set_to_none=True)
     each = losses(net(inputs)[0][-1], targets)
     each.sum().backward()
-    torch.testing.assert_close(value, each.detach(), rtol=1e-5, atol=1e-6)
-    for name, parameter in net.named_parameters():
-        torch.testing.assert_close(by_hand[name], parameter.grad, rtol=1e-3, atol=1e-5, msg=name)
+    wide = copy.deepcopy(net).double()
+    exact = losses(wide(inputs.double())[0][-1], targets)
+    wanted = torch.autograd.grad(exact.sum(), list(wide.parameters()))
+    # What automatic differentiation loses over the same 40 steps, which through ReLUs grow.
+    digits = SAFETY * astray([each, *(p.grad for p in net.parameters())], [exact, *wanted]) + rounding(torch.float32, 1)
+    assert astray([value, *by_hand.values()], [exact, *wanted]) <= digits < 1e-2
 
 
 def test_the_networks_and_the_data_stay_as_they_were():

@@ -8,6 +8,8 @@ from torch import nn
 
 from salnb import DeepNet, TanhRNN, rnn_step
 from salnb.backprop.gradient_profile import gradient_profile
+from tests.problems import SEED
+from tests.tolerances import close, rounding
 
 
 def squared(outputs, targets):
@@ -29,31 +31,32 @@ def test_depth_against_autograd_on_a_net_cut_in_two():
         for layer in net.hidden[depth + 1 :]:
             state = torch.tanh(layer(state))
         (gradient,) = torch.autograd.grad(squared(net.readout(state), y), start)
-        assert torch.allclose(profile[:, depth], gradient.flatten(1).norm(dim=1), rtol=1e-10)
+        torch.testing.assert_close(profile[:, depth], gradient.flatten(1).norm(dim=1), **close(torch.float64, 5 * (6 + 4), 10))
 
 
 def test_an_orthogonal_linear_net_keeps_the_gradient():
     net = DeepNet(4, 8, 8, depth=30, gain=1.0, init="orthogonal", activation="identity", dtype=torch.float64)
     profile = gradient_profile(net, torch.randn(5, 4).double(), torch.zeros(5, 8).double(), squared)
-    assert torch.allclose(profile, profile[-1].expand(30), rtol=1e-10)
+    # Thirty products by matrices of eight orthonormal columns, on gradients of length about 10.
+    torch.testing.assert_close(profile, profile[-1].expand(30), **close(torch.float64, 30 * 8, 10))
 
 
 def test_sequential_with_and_without_activation_modules():
-    torch.manual_seed(0)
+    torch.manual_seed(SEED)
     net = nn.Sequential(nn.Linear(3, 5), nn.ReLU(inplace=True), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1)).double()
     x, y = torch.randn(6, 3).double(), torch.randn(6, 1).double()
     profile = gradient_profile(net, x, y, squared)
     assert profile.shape == (2,)
     start = net[3](net[2](net[1](net[0](x)))).detach().requires_grad_()
     (gradient,) = torch.autograd.grad(squared(net[4](start), y), start)
-    assert torch.allclose(profile[1], gradient.norm())
+    torch.testing.assert_close(profile[1], gradient.norm())
     assert gradient_profile(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)).double(), x, y, squared).shape == (1,)
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_time_against_finite_differences_of_the_state(kind, batch_first):
-    torch.manual_seed(1)
+    torch.manual_seed(SEED + 1)
     module = kind(2, 3, 2, batch_first=batch_first).double()
     inputs = torch.randn(6, 4, 2).double()
     given = inputs.transpose(0, 1) if batch_first else inputs
@@ -75,7 +78,7 @@ def test_time_against_finite_differences_of_the_state(kind, batch_first):
         for t in range(at + 1):
             state = step(state, inputs[t])
         (gradient,) = torch.autograd.grad(rest(start := state.detach().requires_grad_(), at), start)
-        assert torch.allclose(profile[at], gradient.norm(), rtol=1e-9)
+        torch.testing.assert_close(profile[at], gradient.norm())
 
 
 def test_time_of_our_rnn_decays_as_its_jacobian_says():
@@ -84,7 +87,8 @@ def test_time_of_our_rnn_decays_as_its_jacobian_says():
     profile = gradient_profile(rnn, inputs, torch.ones(3, 2, 1).double(), lambda o, t: (o[-1] - t).square().sum())
     assert profile.shape == (3, 40)
     growth = profile[:, 1:].log() - profile[:, :-1].log()
-    assert torch.allclose(growth, torch.full_like(growth, math.log(2)), atol=1e-9)
+    digits = rounding(torch.float64, 40 * 20)  # forty products by 20 orthonormal columns, relative, and so of the logs
+    torch.testing.assert_close(growth, torch.full_like(growth, math.log(2)), rtol=0, atol=digits)
 
 
 def test_what_cannot_be_profiled_is_named():

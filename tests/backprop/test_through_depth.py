@@ -1,5 +1,7 @@
 """The gradient of a deep tanh network, derived by hand, against automatic differentiation."""
 
+import copy
+
 import pytest
 import torch
 
@@ -7,10 +9,12 @@ from salnb import SAL, DeepNet
 from salnb.backprop.through_depth import deep_gradients_, is_plain_tanh
 from salnb.experiments.training.baselines import DeepContestant
 from salnb.experiments.training.optimization import losses, set_gradients
+from tests.problems import seeded
+from tests.tolerances import SAFETY, astray, rounding, within
 
 
 def example(depth=5, n_in=2, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(3)
+    generator = seeded(3)
     net = DeepNet(n_in, 6, 3, depth, gain=1.2, replicas=(4,), generator=generator).to(dtype)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -31,10 +35,11 @@ def test_every_gradient_equals_autograd(depth, n_in):
     wanted = torch.autograd.grad(expected, list(net.parameters()))
     for again in range(2):  # the second time over the gradients of the first
         value = deep_gradients_(net, inputs * (1 if again else 2), targets, loss)
-    torch.testing.assert_close(value, expected.detach(), rtol=1e-12, atol=1e-12)
+    chain = depth * (6 + 7)  # each layer sums over its neurons, a gradient over the batch
+    torch.testing.assert_close(value, expected.detach(), **within(expected, chain))
     for (name, parameter), gradient in zip(net.named_parameters(), wanted, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-11, msg=name)
-        assert gradient.abs().max() > 1e-3
+        torch.testing.assert_close(parameter.grad, gradient, **within(gradient, chain, terms=7), msg=name)
+        assert gradient.any()
 
 
 def test_a_learning_step_takes_them():
@@ -43,9 +48,11 @@ def test_a_learning_step_takes_them():
     value = set_gradients(net, inputs, targets)
     each = losses(net(inputs), targets)
     wanted = torch.autograd.grad(each.sum(), list(net.parameters()))
-    torch.testing.assert_close(value, each.detach())
-    for parameter, gradient in zip(net.parameters(), wanted, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+    wide = copy.deepcopy(net).double()
+    exact = losses(wide(inputs.double()), targets)
+    right = [exact, *torch.autograd.grad(exact.sum(), list(wide.parameters()))]
+    digits = SAFETY * astray([each, *wanted], right) + rounding(torch.float32, 1)  # what automatic differentiation loses here
+    assert astray([value, *(p.grad for p in net.parameters())], right) <= digits < 1e-3
 
 
 def test_sal_sees_the_pass_as_any_other():
@@ -60,7 +67,8 @@ def test_sal_sees_the_pass_as_any_other():
         sal.step()
         ways.append([p.detach().clone() for p in net.parameters()])
     start = example()[0]
-    assert all(torch.allclose(a, b, rtol=1e-12) for a, b in zip(*ways, strict=True))
+    for a, b in zip(*ways, strict=True):
+        torch.testing.assert_close(a, b, **within(b, 5 * (6 + 7)))
     assert not torch.equal(ways[0][2], list(start.parameters())[2])  # and has acted
 
 
@@ -69,7 +77,8 @@ def test_states_are_those_of_the_layers():
     states = []
     outputs = net(inputs, states)
     assert len(states) == 5 and torch.equal(net.readout(states[-1]), outputs)
-    assert all(torch.allclose(b, torch.tanh(layer(a))) for a, b, layer in zip(states, states[1:], net.hidden[1:], strict=False))
+    for before, after, layer in zip(states, states[1:], net.hidden[1:], strict=False):
+        torch.testing.assert_close(after, torch.tanh(layer(before)))
 
 
 def test_only_plain_tanh_networks_are_taken():

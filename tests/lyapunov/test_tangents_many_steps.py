@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from salnb import TanhRNN, lyapunov_spectrum, rnn_step, tanh_map
+from tests.digits import kept
 from tests.problems import random, seeded
+from tests.tolerances import within
 
 
 def network(replicas=(), n=24, gain=2.0, connectivity=1.0, dtype=torch.float32, device="cpu"):
@@ -44,7 +46,8 @@ def test_states_and_tangents_are_those_of_single_steps(kind, shape, dtype, devic
         assert torch.equal(state, kept[0]) and torch.equal(tangents, kept[1])
         if device.type == "cpu":
             assert torch.equal(x, following)
-        torch.testing.assert_close((x, v), (following, moved), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(x, following, **within(following, 24 * n_steps))
+        torch.testing.assert_close(v, moved, **within(moved, 24 * n_steps))
         assert x.shape == state.shape and v.shape == tangents.shape
 
 
@@ -56,15 +59,18 @@ def test_one_exponent_is_the_first_of_several_over_the_same_trajectory(kind):
     state = random(*shapes[-1])
     runs = [lyapunov_spectrum(step, state, n_steps=1500, n_warmup=200, k=k, qr_every="auto") for k in (1, 2)]
     assert torch.equal(runs[0].state, runs[1].state)
-    torch.testing.assert_close(runs[0].exponents[..., 0], runs[1].exponents[..., 0], rtol=0, atol=3e-3)
+    # Two tangents that began apart grow alike but for what turning into one direction costs them, a few nats in all. Half the
+    # cosine of a random direction with a given one falls below e⁻¹⁰ times its usual size once in 20,000 draws.
+    torch.testing.assert_close(runs[0].exponents[..., 0], runs[1].exponents[..., 0], rtol=0, atol=10 / 1500)
 
 
 def test_a_step_of_ones_own_without_it_gives_the_same():
     step, state = tanh_map(random(24, 24)), random(6, 24)
     found = [lyapunov_spectrum(s, state, n_steps=200, k=1, qr_every=every) for every in (1, 5, "auto")
              for s in (step, lambda x: step(x))]  # fmt: skip
+    digits = 2 * kept(step, state, n_steps=200, k=1, qr_every=5).exponents
     for other in found[1:]:
-        torch.testing.assert_close(other.exponents, found[0].exponents, rtol=0, atol=1e-9)
+        torch.testing.assert_close(other.exponents, found[0].exponents, rtol=0, atol=digits)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -92,5 +98,6 @@ def test_what_is_seen_on_the_way_needs_single_steps():
     seen = lyapunov_spectrum(rnn_step(net), state, n_steps=100, k=1, sensitivity=True)
     own = lyapunov_spectrum(rnn_step(net), state, n_steps=100, k=1, jvp=rnn_step(net).jvp)
     assert torch.isfinite(seen.log_sensitivity()).all()
+    digits = 2 * kept(rnn_step(net), state, n_steps=100, k=1).exponents
     for other in (seen, own):
-        torch.testing.assert_close(other.exponents, plain.exponents, rtol=0, atol=1e-9)
+        torch.testing.assert_close(other.exponents, plain.exponents, rtol=0, atol=digits)

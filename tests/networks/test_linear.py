@@ -5,6 +5,7 @@ import torch
 
 from salnb.networks.linear import ReplicaLinear
 from tests.problems import random, seeded
+from tests.tolerances import counted, rounding, sampling, spread
 
 
 def make(n_in=200, n_out=100, **given) -> ReplicaLinear:
@@ -13,8 +14,9 @@ def make(n_in=200, n_out=100, **given) -> ReplicaLinear:
 
 def test_weights_have_variance_gain_squared_over_fan_in_and_biases_start_at_0():
     layer = make(gain=1.7, replicas=(3,), dtype=torch.float64)
-    torch.testing.assert_close(layer.weight.var().item(), 1.7**2 / 200, rtol=0.03, atol=0)
-    assert abs(layer.weight.mean().item()) < 3e-3
+    draws = layer.weight.numel()
+    assert layer.weight.var().item() == pytest.approx(1.7**2 / 200, rel=spread(draws))
+    assert abs(layer.weight.mean().item()) < sampling(1.7 / 200**0.5, draws)
     assert layer.bias.shape == (3, 100) and layer.bias.abs().max() == 0
 
 
@@ -23,17 +25,20 @@ def test_fan_in_counts_the_connections_that_exist(connectivity):
     layer = make(gain=1.3, connectivity=connectivity, dtype=torch.float64)
     exists = layer.weight != 0
     assert torch.equal(exists, layer.mask)
-    assert abs(exists.double().mean().item() - connectivity) < 0.02
+    fewest, most = counted(connectivity, exists.numel())
+    assert fewest <= exists.sum() <= most
     # Each row's weights times the root of *its own* number of connections have standard deviation g.
     scaled = layer.weight * exists.sum(-1, keepdim=True).double().sqrt()
-    assert scaled[exists].std().item() == pytest.approx(1.3, rel=0.03)
-    assert layer.weight.square().sum(-1).mean().item() == pytest.approx(1.3**2, rel=0.1)
+    assert scaled[exists].std().item() == pytest.approx(1.3, rel=spread(int(exists.sum())) / 2)
+    # A mean over rows, in which rows with few connections scatter most: no more than if all had as few.
+    shortest = int(exists.sum(-1).min()) * len(exists)
+    assert layer.weight.square().sum(-1).mean().item() == pytest.approx(1.3**2, rel=spread(shortest))
 
 
 def test_every_row_keeps_at_least_one_connection():
     layer = make(8, 500, connectivity=1e-3, replicas=(2,))
     assert layer.mask.sum(-1).min() == 1
-    assert layer.mask.sum(-1).double().mean() < 1.1
+    assert layer.mask.sum() <= layer.mask.shape[:-1].numel() + counted(1e-3, layer.mask.numel())[1]
 
 
 def test_connections_are_drawn_for_every_replica_on_its_own():
@@ -52,7 +57,8 @@ def test_orthogonal_draw_has_no_preferred_sign():
     """Without the sign correction of the QR the diagonal of Householder's Q is negative far too often."""
     weight = make(2, 2, init="orthogonal", replicas=(2000,), dtype=torch.float64).weight
     for entry in (weight[:, 0, 0], weight[:, 1, 1], torch.linalg.det(weight)):
-        assert abs((entry > 0).double().mean().item() - 0.5) < 0.05
+        fewest, most = counted(0.5, 2000)
+        assert fewest <= (entry > 0).sum() <= most
 
 
 @pytest.mark.parametrize("drive", [False, True])
@@ -115,9 +121,11 @@ def test_randomness_comes_from_the_generator_alone():
 
 def test_one_seed_gives_the_same_network_on_every_device(device):
     for given in ({"connectivity": 0.5}, {"init": "orthogonal"}):
+        given = {"dtype": torch.float64, **given}
         here, there = make(20, 20, **given), make(20, 20, device=device, **given)
         assert there.weight.device.type == device.type
-        torch.testing.assert_close(there.weight.cpu(), here.weight, rtol=1e-5, atol=1e-6)
+        # The numbers drawn are the same; QR loses their condition number, which exceeds 20 x in a share of 2 / x of all draws.
+        torch.testing.assert_close(there.weight.cpu(), here.weight, rtol=0, atol=rounding(torch.float64, 20, 1e6))
 
 
 def test_mask_travels_with_the_state_dict():

@@ -63,7 +63,7 @@ def test_a_gathered_network_is_pickled_at_its_own_size_and_stays_one_with_its_op
     assert torch.equal(net.hidden[7].weight, before)
     saved = io.BytesIO()
     torch.save(net.hidden[3], saved)
-    assert saved.tell() < 8_000
+    assert saved.tell() < 19 * 16 * 16 * 4  # less than the memory that all nineteen share
     saved.seek(0)
     assert torch.equal(torch.load(saved, weights_only=False).weight, net.hidden[3].weight)
     shared = copy.copy(net)

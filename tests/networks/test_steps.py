@@ -6,8 +6,9 @@ from torch import nn
 
 from salnb import TanhRNN, rnn_step
 from tests.problems import random, seeded
+from tests.tolerances import within
 
-CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}  # of a single step with weights of size 0.5: what the docstring promises
 MODULES = {
     "RNN tanh": lambda layers, bias: nn.RNN(3, 5, layers, bias=bias),
     "RNN relu": lambda layers, bias: nn.RNN(3, 5, layers, bias=bias, nonlinearity="relu"),
@@ -44,10 +45,11 @@ def test_rnn_step_equals_the_modules_forward(kind, layers, bias, device):
     step, state = rnn_step(module), torch.cat([part for block in start for part in block], -1)
     for t in range(6):
         state = step(state, x[t])
-        torch.testing.assert_close(state, expected[t], **CLOSE)
+        # Sums of 3 + 5 products and two biases, layer after layer and step after step; rectified states may grow on the way.
+        torch.testing.assert_close(state, expected[t], **within(expected[: t + 1], 10 * layers * (t + 1)))
     final = module(x, (start[0], start[1]) if lstm else start[0])[0]
     hidden = state[..., (layers - 1) * 5 : layers * 5]
-    torch.testing.assert_close(hidden, final[-1], **CLOSE)
+    torch.testing.assert_close(hidden, final[-1], **within(expected, 10 * layers * 6))
 
 
 @pytest.mark.parametrize("kind", MODULES)

@@ -7,15 +7,17 @@ import torch
 from torch import nn
 
 from salnb import SAL, DeepNet, SensitivityMonitor, TanhRNN, neuron_sensitivity
+from tests.problems import SEED
 
 
 def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Sigmoid(), nn.Linear(4, 1))
+    torch.manual_seed(SEED)
+    parts = nn.Linear(3, 6), nn.Tanh(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.Sigmoid(), nn.Linear(4, 1)
+    return nn.Sequential(*parts).double()
 
 
 def test_rows_are_the_formulas():
-    net, x = network(), torch.randn(50, 3)
+    net, x = network(), torch.randn(50, 3).double()
     with torch.no_grad():
         net[2].bias[0] = -100.0  # a dead unit
         net[4].weight.mul_(300.0)  # saturated ones
@@ -52,17 +54,17 @@ def test_mode_weights_gradients_and_hooks_are_untouched_also_after_an_exception(
     before = {name: value.clone() for name, value in net.state_dict().items()}
     modes = [module.training for module in net.modules()]
     with pytest.raises(ZeroDivisionError), SensitivityMonitor(net) as monitor:
-        net(torch.ones(2, 3))
+        net(torch.ones(2, 3).double())
         raise ZeroDivisionError
     assert len(monitor.history) == 2 and [module.training for module in net.modules()] == modes
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in net.modules())
-    net(torch.ones(2, 3))
+    net(torch.ones(2, 3).double())
     assert len(monitor.history) == 2
 
 
 def test_outputs_and_gradients_are_those_without_it():
-    net, x = network(), torch.randn(7, 3)
+    net, x = network(), torch.randn(7, 3).double()
     plain = net(x)
     with SensitivityMonitor(net):
         seen = net(x)
@@ -74,7 +76,7 @@ def test_it_goes_beside_sal():
     sal = SAL(net)
     with SensitivityMonitor(net) as monitor:
         net(torch.ones(3, 2))
-    assert torch.allclose(sal.log_sensitivity(), torch.tensor([row["log_sensitivity"] for row in monitor.history]), atol=1e-6)
+    torch.testing.assert_close(sal.log_sensitivity(), torch.tensor([row["log_sensitivity"] for row in monitor.history]))
     sal.step()
 
 
@@ -82,7 +84,7 @@ def test_tables_show_themselves():
     net = network()
     with SensitivityMonitor(net, layers=["2"]) as monitor:
         assert "no pass" in repr(monitor.history) and "no pass" in monitor.history._repr_html_()
-        net(torch.ones(2, 3))
+        net(torch.ones(2, 3).double())
     text, page = repr(monitor.summary()), monitor.summary()._repr_html_()
     assert text.splitlines()[0].split()[:3] == ["layer", "neurons", "passes"] and page.count("<tr>") == 2
     assert all(isinstance(row, dict) for row in monitor.summary())  # what pandas.DataFrame takes

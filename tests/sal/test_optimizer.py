@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from salnb import SAL, TanhRNN
-from tests.problems import random, seeded, sequential
+from tests.problems import SEED, random, seeded, sequential
 
 
 def model_of(kind: str, device="cpu", seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + SEED)
     if kind == "sequential":
         return sequential(3, 8, 8, 8, 2, seed=seed, device=device)
     if kind == "rnn":

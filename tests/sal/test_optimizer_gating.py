@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from salnb import SAL, DeepNet, TanhRNN
-from tests.problems import random, seeded, sequential
+from tests.problems import SEED, random, seeded, sequential
 
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, 0.05),
@@ -25,7 +25,7 @@ def build(kind: str, device) -> tuple[nn.Module, torch.Tensor, dict]:
         model = sequential(3, 9, 9, 9, 2, device=device)
         return model, random(6, 3, device=device).float(), {str(i): [model[i].weight, model[i].bias] for i in (2, 4)}
     if kind == "rnn":
-        torch.manual_seed(0)
+        torch.manual_seed(SEED)
         model = nn.RNN(3, 9, 2).to(device)
         names = ("weight_hh", "bias_hh", "weight_ih", "bias_ih")
         owned = {f"weight_hh_l{i}": [getattr(model, f"{n}_l{i}") for n in names] for i in range(2)}
@@ -50,13 +50,21 @@ def rows(below: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     return (below.unsqueeze(-1) if parameter.ndim > below.ndim else below).expand_as(parameter)
 
 
-def median_target(model, x) -> float:
-    """A target that about half of the neurons of every layer are below."""
-    sal = SAL(model, lr=0.0)
-    model(x)
-    sal.step()
+def halve(sal: SAL, averages: dict[str, torch.Tensor]) -> None:
+    """Gives every layer a target that half of its neurons are below: between two of these averages, so that none is near it."""
+    for group in sal.param_groups:
+        ordered = averages[group["name"]].flatten().sort()[0]
+        middle = len(ordered) // 2
+        group["target"] = ordered[middle - 1 : middle + 1].mean().item()
+
+
+def averages_of(model, *passes, decay: float = 0.5) -> dict[str, torch.Tensor]:
+    sal = SAL(model, lr=0.0, decay=decay)
+    for x in passes:
+        model(x)
+        sal.step()
     sal.detach()
-    return torch.cat([s.flatten() for s in sal.sensitivity.values()]).median().item()
+    return sal.sensitivity
 
 
 @pytest.mark.parametrize("rule", ["one_sided", "proportional"])
@@ -68,20 +76,24 @@ def test_gated_rows_end_exactly_at_old_plus_sals_own_change_the_others_as_the_op
     for _ in range(2):  # momentum from before, which moves a weight whose gradient is zero
         backward(model, x)
         optimizer.step()
-    sal = SAL(model, lr=0.05, decay=0.5, target=median_target(model, x), rule=rule)
+    averages = averages_of(model, x)
+    sal = SAL(model, lr=0.05, decay=0.5, rule=rule)
+    halve(sal, averages)
     backward(model, x)
     old = {p: p.detach().clone() for p in model.parameters()}
 
     # SAL alone, from the same pass and weights: its own change, exactly.
     alone = copy.deepcopy(model)
-    only = SAL(alone, lr=0.05, decay=0.5, target=sal.param_groups[0]["target"], rule=rule)
+    only = SAL(alone, lr=0.05, decay=0.5, rule=rule)
+    halve(only, averages)
+    targets = {group["name"]: group["target"] for group in only.param_groups}
     alone(x)
     only.step()
     expected = dict(zip(model.parameters(), alone.parameters(), strict=True))
     # The optimizer alone, with the gradients of the same rows set to zero by hand.
     free_model, free = copy.deepcopy((model, optimizer))
     twins = dict(zip(model.parameters(), free_model.parameters(), strict=True))
-    below = {name: average < sal.param_groups[0]["target"] for name, average in only.sensitivity.items()}
+    below = {name: average < targets[name] for name, average in only.sensitivity.items()}
     for parameter, twin in twins.items():
         twin.grad = parameter.grad.clone()
         for name, parts in owned.items():
@@ -98,7 +110,7 @@ def test_gated_rows_end_exactly_at_old_plus_sals_own_change_the_others_as_the_op
     gated_somewhere = 0
     for name, parts in owned.items():
         assert 0 < below[name].sum() < below[name].numel()
-        above = ~below[name] & (sal.sensitivity[name] >= sal.param_groups[0]["target"])  # also where the optimizer put them
+        above = ~below[name] & (sal.sensitivity[name] >= targets[name])  # also where the optimizer put them
         for parameter in parts:
             gate, free_rows = rows(below[name], parameter), rows(above, parameter)
             assert torch.equal(parameter[gate], expected[parameter][gate])
@@ -128,9 +140,11 @@ def test_all_neurons_above_target_change_no_gradient_all_below_leave_none(device
 def test_gating_uses_the_average_that_this_pass_is_part_of(device):
     """The same comparison that step() makes: a neuron is gated if and only if it is then moved."""
     model, x, owned = build("sequential", device)
-    sal = SAL(model, lr=0.05, decay=0.5, target=median_target(model, x))
+    averages = averages_of(model, 3 * x, x)
+    sal = SAL(model, lr=0.05, decay=0.5, target=1e-9)
     model(3 * x)
-    sal.step()
+    sal.step()  # moves nothing, so that the averages will be those
+    halve(sal, averages)
     backward(model, x)
     sal.gate_gradients_()
     gated = (model[2].weight.grad == 0).all(-1)

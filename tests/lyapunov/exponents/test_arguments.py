@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from salnb import TanhRNN, lyapunov_spectrum, rnn_step
+from tests.digits import chaotic, kept
 from tests.problems import CAT, cat_map, gaussian, linear_step, logistic, random, seeded, tanh_step
+from tests.tolerances import rounding
 
 
 def spectrum(step, state, **given):
@@ -36,17 +38,21 @@ def test_jvp_is_used_instead_of_the_steps_own():
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_k_leading_equal_the_first_of_the_full_spectrum(k, device):
-    step, state = tanh_step(gaussian(8, 2.0, seed=1, device=device)), random(8, device=device)
-    full = spectrum(step, state, n_warmup=400).exponents
-    found = spectrum(step, state, n_warmup=400, k=k)
+    step, state = tanh_step(chaotic(8, 2.0, count=1, gaps=3)[0].to(device)), random(8, device=device)
+    full = spectrum(step, state, n_warmup=600).exponents
+    found = spectrum(step, state, n_warmup=600, k=k)
     assert full.shape == (8,) and found.exponents.shape == found.stderr.shape == (k,)
-    torch.testing.assert_close(found.exponents, full[:k], rtol=0, atol=1e-6)
+    digits = 2 * kept(step, state, n_steps=200, n_warmup=600).exponents
+    torch.testing.assert_close(found.exponents, full[:k], rtol=0, atol=digits)
+    assert digits < 1e-6
 
 
 def test_two_seeds_of_the_tangent_frame_agree(device):
-    step, state = tanh_step(gaussian(8, 2.0, seed=1, device=device)), random(8, device=device)
+    step, state = tanh_step(chaotic(8, 2.0, count=1, gaps=7)[0].to(device)), random(8, device=device)
     pair = [spectrum(step, state, n_warmup=600, generator=seeded(s)).exponents for s in (1, 2)]
-    torch.testing.assert_close(*pair, rtol=0, atol=1e-6)
+    digits = 2 * kept(step, state, n_steps=200, n_warmup=600).exponents
+    torch.testing.assert_close(*pair, rtol=0, atol=digits)
+    assert digits < 1e-6
 
 
 def test_warm_up_forgets_the_start_and_aligns_the_tangents():
@@ -66,11 +72,13 @@ def test_descending_with_matching_errors_and_history(device):
     torch.testing.assert_close(found.stderr, torch.zeros_like(expected), rtol=0, atol=1e-12)
 
 
-def test_qr_every_step_and_every_second_agree_to_1e_9(device):
+def test_qr_every_step_and_every_second_agree(device):
     step, state = tanh_step(gaussian(6, 1.5, replicas=(2,), device=device)), random(2, 6, device=device)
     first = spectrum(step, state, n_steps=201).exponents
     for every in (2, "auto"):
-        torch.testing.assert_close(spectrum(step, state, n_steps=201, qr_every=every).exponents, first, rtol=0, atol=1e-9)
+        found = spectrum(step, state, n_steps=201, qr_every=every).exponents
+        digits = sum(kept(step, state, n_steps=201, n_warmup=50, qr_every=e).exponents for e in (1, every))
+        torch.testing.assert_close(found, first, rtol=0, atol=digits)
 
 
 def test_qr_is_done_as_often_as_asked_for():
@@ -86,7 +94,10 @@ def test_auto_keeps_the_tail_that_rare_qr_loses():
     basis = torch.linalg.qr(random(8, 8))[0]
     step, state = linear_step(basis @ torch.diag(diagonal) @ basis.mT), torch.zeros(8).double()
     given = {"n_steps": 300, "n_warmup": 30}
-    torch.testing.assert_close(spectrum(step, state, qr_every="auto", **given).exponents, diagonal.log(), rtol=0, atol=1e-6)
+    # What the run keeps, and what the matrix itself knows of its smallest eigenvalue beside its largest.
+    digits = kept(step, state, qr_every="auto", **given).exponents + rounding(torch.float64, 8, float(diagonal[0] / diagonal[-1]))
+    torch.testing.assert_close(spectrum(step, state, qr_every="auto", **given).exponents, diagonal.log(), rtol=0, atol=digits)
+    assert digits < 1e-5
     with pytest.warns(RuntimeWarning, match="qr_every: 10 steps .* rounding noise; use a smaller number, or 'auto'"):
         assert (spectrum(step, state, qr_every=10, **given).exponents - diagonal.log()).abs().max() > 0.1
 
@@ -120,9 +131,11 @@ def test_leading_dimensions_are_independent_systems(lead, device):
     matrix, state = gaussian(5, 1.5, replicas=lead, device=device), random(*lead, 5, device=device)
     found = spectrum(tanh_step(matrix), state)
     assert found.exponents.shape == found.stderr.shape == (*lead, 5) and found.history.shape == (200, *lead, 5)
-    alone = spectrum(tanh_step(matrix[..., 1, :, :]), state[..., 1, :])
-    torch.testing.assert_close(found.exponents[..., 1, :], alone.exponents, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(found.state[..., 1, :], alone.state, rtol=1e-8, atol=1e-8)
+    # The same shapes within the batch give the same bits; over 250 chaotic steps any other bit would be another trajectory.
+    alone = spectrum(tanh_step(matrix[..., 1:2, :, :]), state[..., 1:2, :])
+    digits = 2 * kept(tanh_step(matrix), state, n_steps=200, n_warmup=50).exponents
+    torch.testing.assert_close(found.exponents[..., 1:2, :], alone.exponents, rtol=0, atol=digits)
+    assert torch.equal(found.state[..., 1:2, :], alone.state)
 
 
 def test_driven_one_input_a_step_the_warm_up_included(device):
@@ -131,7 +144,8 @@ def test_driven_one_input_a_step_the_warm_up_included(device):
     step, logs, x = rnn_step(rnn), [], state
     found = lyapunov_spectrum(step, state, n_steps=50, n_warmup=20, inputs=inputs)
     by_hand = lyapunov_spectrum(lambda s, u: step(s, u), state, n_steps=50, n_warmup=20, inputs=inputs)
-    torch.testing.assert_close(by_hand.exponents, found.exponents, rtol=1e-8, atol=1e-8)
+    digits = 2 * kept(step, state, n_steps=50, n_warmup=20, inputs=inputs).exponents
+    torch.testing.assert_close(by_hand.exponents, found.exponents, rtol=0, atol=digits)
     for t in range(70):
         x = step(x, inputs[t])
         if t >= 20:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from salnb import lyapunov_spectrum
+from tests.digits import kept
 from tests.problems import (
     CAT,
     LOG_2,
@@ -20,6 +21,7 @@ from tests.problems import (
     skew_product,
     tanh_step,
 )
+from tests.tolerances import rounding, sampling, scatter
 
 
 def exponents(*arguments, **given) -> list[float]:
@@ -40,13 +42,15 @@ def test_linear_map_gives_the_logs_of_the_eigenvalue_moduli(device):
     basis = random(4, 4, device=device)
     matrix = basis @ torch.diag(torch.tensor([1.5, -0.9, 0.5, 0.2], dtype=torch.float64, device=device)) @ basis.inverse()
     found = exponents(linear_step(matrix), torch.zeros(4, dtype=torch.float64, device=device), n_steps=2000, n_warmup=200)
-    assert found == pytest.approx([math.log(m) for m in (1.5, 0.9, 0.5, 0.2)], abs=1e-12)
+    digits = rounding(torch.float64, 4, float(torch.linalg.cond(basis)) ** 2)  # once for the matrix, once for its directions
+    assert found == pytest.approx([math.log(m) for m in (1.5, 0.9, 0.5, 0.2)], abs=digits)
 
 
 def test_a_rotating_pair_of_eigenvalues_gives_its_modulus_twice():
     matrix = 0.7 * torch.tensor([[math.cos(1), -2 * math.sin(1)], [math.sin(1) / 2, math.cos(1)]], dtype=torch.float64)
     found = exponents(linear_step(matrix), torch.zeros(2).double(), n_steps=5000)
-    assert found == pytest.approx([math.log(0.7)] * 2, abs=1e-3)
+    # In the right coordinates, (x, 2y), it is 0.7 times a rotation: a length comes back from there changed by at most 2.
+    assert found == pytest.approx([math.log(0.7)] * 2, abs=LOG_2 / 5000)
 
 
 def test_orthogonal_linear_network_has_all_exponents_0_to_1e_14(device):
@@ -65,23 +69,22 @@ def test_triangular_map_reads_its_diagonal(device):
 @pytest.mark.parametrize("slope", [0.5, -0.9, 3.0])
 def test_skew_product_has_ln_2_and_the_log_of_the_driven_slope(slope):
     start = torch.cat([0.1 + 0.8 * torch.rand(500, 1, generator=seeded()).double(), torch.zeros(500, 1).double()], -1)
-    found = lyapunov_spectrum(skew_product(slope), start, n_steps=100, n_warmup=20).exponents.mean(0)
-    expected = torch.tensor([LOG_2, math.log(abs(slope))]).double().sort(descending=True)[0]
-    torch.testing.assert_close(found, expected, rtol=0, atol=5e-3)
-    driven = int(abs(slope) > 2)  # the driven direction's own exponent is exact
-    assert found[1 - driven].item() == pytest.approx(math.log(abs(slope)), abs=5e-3)
+    found = lyapunov_spectrum(skew_product(slope), start, n_steps=100, n_warmup=20).exponents
+    for i, expected in enumerate(sorted((LOG_2, math.log(abs(slope))), reverse=True)):
+        assert found[:, i].mean().item() == pytest.approx(expected, abs=scatter(found[:, i]))
 
 
 def test_logistic_map_at_4_has_ln_2(device):
     start = 0.01 + 0.98 * torch.rand(400, 1, generator=seeded()).double().to(device)
     found = lyapunov_spectrum(logistic(4.0), start, n_steps=1000, n_warmup=50, history=False).exponents
-    assert found.mean().item() == pytest.approx(LOG_2, abs=1e-4)
+    assert found.mean().item() == pytest.approx(LOG_2, abs=scatter(found)) and scatter(found) < 1e-3
 
 
 @pytest.mark.parametrize("r", [1.3, 2.0001, 2.7])
 def test_logistic_map_at_a_fixed_point_has_ln_2_minus_r(r):
     found = exponents(logistic(r), torch.tensor([0.3]).double(), n_steps=20, n_warmup=300)
-    assert found == pytest.approx([math.log(abs(2 - r))], abs=1e-9)
+    # The slope r(1 − 2x) is a difference of numbers of size r: near r = 2 its relative error is that of x over |2 − r|.
+    assert found == pytest.approx([math.log(abs(2 - r))], abs=rounding(torch.float64, 2, r / abs(2 - r)))
 
 
 def test_cat_map_to_1e_14_after_50_warm_up_steps(device):
@@ -92,10 +95,13 @@ def test_cat_map_to_1e_14_after_50_warm_up_steps(device):
 def test_henon_and_its_exact_sum():
     start = torch.tensor([0.1, 0.1]).double() + 0.01 * random(1000, 2)
     spectrum = lyapunov_spectrum(henon, start, n_steps=200, n_warmup=50, history=False)
-    torch.testing.assert_close(spectrum.sum(), torch.full((1000,), math.log(0.3), dtype=torch.float64), rtol=0, atol=1e-13)
-    mean = spectrum.exponents.mean(0).tolist()
-    assert mean == pytest.approx([0.41922, -1.62319], abs=2e-3)
-    assert spectrum.stderr.mean(0)[0].item() == pytest.approx(spectrum.exponents.std(0)[0].item(), rel=0.6)
+    digits = kept(henon, start, n_steps=200, n_warmup=50, history=False).sum
+    torch.testing.assert_close(spectrum.sum(), torch.full((1000,), math.log(0.3), dtype=torch.float64), rtol=0, atol=digits)
+    for i, expected in enumerate((0.41922, -1.62319)):
+        known = scatter(spectrum.exponents[:, i]) + 1e-5  # of the starts, and of the published digits
+        assert spectrum.exponents[:, i].mean().item() == pytest.approx(expected, abs=known) and known < 5e-3
+    # The error of a single run, from its 32 blocks, is of the size of the scatter between runs: no more is claimed here.
+    assert 0.5 < (spectrum.stderr.mean(0)[0] / spectrum.exponents.std(0)[0]).item() < 2
 
 
 def test_lorenz_by_runge_kutta_steps_in_nats_per_unit_time():
@@ -104,42 +110,44 @@ def test_lorenz_by_runge_kutta_steps_in_nats_per_unit_time():
     for _ in range(1500):  # onto the attractor, and for long enough to leave its slow spirals
         state = step(state)
     spectrum = lyapunov_spectrum(step, state, n_steps=700, n_warmup=1000, qr_every=10, dt=dt, history=False)
-    mean = spectrum.exponents.mean(0).tolist()
-    assert mean == pytest.approx([0.9056, 0.0, -14.5723], abs=0.03)  # about two standard errors
-    # The sum is exact for the flow; a Runge-Kutta step of 0.01 keeps it to its own truncation error.
-    assert spectrum.sum().mean().item() == pytest.approx(-(10 + 1 + 8 / 3), abs=1e-3)
-    assert spectrum.kaplan_yorke_dimension().mean().item() == pytest.approx(2.062, abs=5e-3)
+    # A Runge-Kutta step takes e^x for 1 + x + … + x⁴/24. Along the flow's fastest direction x is about −0.22 at most.
+    truncation = 22.8 * 0.228**4 / 120
+    dimension = spectrum.kaplan_yorke_dimension()
+    for values, expected in [*zip(spectrum.exponents.unbind(-1), (0.9056, 0.0, -14.5723), strict=True), (dimension, 2.062)]:
+        known = scatter(values) + truncation + 5e-4  # of the starts, of the step, and of the published digits
+        assert values.mean().item() == pytest.approx(expected, abs=known) and known < 0.1
+    assert spectrum.sum().mean().item() == pytest.approx(-(10 + 1 + 8 / 3), abs=truncation)  # exact for the flow itself
 
 
 def test_tanh_network_below_gain_1_has_the_log_of_the_spectral_radius(device):
     matrix = gaussian(40, 0.6, replicas=(5,), device=device)
     start = 1e-3 * random(5, 40, device=device)
     found = lyapunov_spectrum(tanh_step(matrix), start, n_steps=2000, n_warmup=1000, k=2, history=False).exponents[:, 0]
-    radius = torch.linalg.eigvals(matrix.cpu()).abs().amax(-1).to(device)
-    torch.testing.assert_close(found, radius.log(), rtol=0, atol=1e-3)
+    values, vectors = torch.linalg.eig(matrix.cpu())
+    # J = V Λ V⁻¹: in n steps a length grows by ρⁿ, but for the factor by which V stretches it on the way there and back.
+    bounded = float(torch.linalg.cond(vectors).log().max()) / 2000
+    torch.testing.assert_close(found, values.abs().amax(-1).log().to(device), rtol=0, atol=bounded)
+    assert bounded < 0.01
 
 
 def test_sum_over_a_run_is_the_mean_log_determinant(device):
     matrix, state = gaussian(12, 2.0, replicas=(3,), device=device), random(3, 12, device=device)
     step, logs = tanh_step(matrix), []
-    found = lyapunov_spectrum(step, state, n_steps=60).sum()
+    found, digits = lyapunov_spectrum(step, state, n_steps=60).sum(), kept(step, state, n_steps=60).sum
+    jacobians = []
     for _ in range(60):
         state = step(state)
-        logs.append(torch.linalg.slogdet((1 - state.square()).unsqueeze(-1) * matrix)[1])
-    torch.testing.assert_close(found, torch.stack(logs).mean(0), rtol=0, atol=1e-8)
+        jacobians.append((1 - state.square()).unsqueeze(-1) * matrix)
+        logs.append(torch.linalg.slogdet(jacobians[-1])[1])
+    exact = rounding(torch.float64, 12, float(torch.linalg.cond(torch.stack(jacobians)).mean(0).max()))
+    torch.testing.assert_close(found, torch.stack(logs).mean(0), rtol=0, atol=digits + exact)
 
 
-@pytest.mark.parametrize(("gain", "value", "low", "high"), [(1.5, 0.065217, 0.003, 0.022), (2.0, 0.154724, -0.002, 0.03)])
-def test_chaotic_tanh_network_lies_just_below_the_mean_field_value(gain, value, low, high):
-    matrix = gaussian(500, gain, replicas=(4,)).float()
-    start = random(4, 500).float()
+@pytest.mark.parametrize(("gain", "value"), [(1.5, 0.065217), (2.0, 0.154724)])
+def test_chaotic_tanh_network_lies_just_below_the_mean_field_value(gain, value):
+    """A network of 500 lies 0 to 0.019 below the value for infinitely many (references.md), give or take these eight draws."""
+    matrix = gaussian(500, gain, replicas=(8,)).float()
+    start = random(8, 500).float()
     found = lyapunov_spectrum(tanh_step(matrix), start, n_steps=600, n_warmup=200, k=1, history=False).exponents
-    assert low < value - found.mean().item() < high
-
-
-def test_permuting_the_neurons_changes_nothing(device):
-    matrix, state = gaussian(8, 1.8, device=device), random(8, device=device)
-    order = torch.randperm(8, generator=seeded()).to(device)
-    first = lyapunov_spectrum(tanh_step(matrix), state, n_steps=40, n_warmup=40).exponents
-    second = lyapunov_spectrum(tanh_step(matrix[order][:, order]), state[order], n_steps=40, n_warmup=40).exponents
-    torch.testing.assert_close(first, second, rtol=0, atol=1e-3)
+    error = sampling(found.std().item(), 8)
+    assert -error < value - found.mean().item() < 0.019 + error and error < 0.03

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from salnb import lyapunov_spectrum
+from tests.digits import kept
 from tests.problems import gaussian, linear_step, random, tanh_step
 
 METHODS = ("householder", "cholesky", "elimination")
 BASIS = torch.linalg.qr(random(6, 6))[0]
+START = torch.full((6,), 1e-150).double()  # so small that no run of these leaves the range of numbers
 
 
 def stretching(x, u):
@@ -36,21 +38,32 @@ def factors(*stretches: tuple[int, float, float]) -> torch.Tensor:
 
 def run(inputs, jvp=None, *, warmup=60, **given):
     given = {"n_steps": len(inputs) - warmup, "n_warmup": warmup, "inputs": inputs, **given}
-    return lyapunov_spectrum(stretching, torch.full((6,), 0.1).double(), jvp=jvp or Watched(), **given)
+    return lyapunov_spectrum(stretching, START, jvp=jvp or Watched(), **given)
+
+
+def of_stretching(inputs, *, warmup=60, **given) -> float:
+    """How far rounding may move the exponents of such a run."""
+    step = lambda x, u: stretching(x, u)  # noqa: E731
+    step.jvp = Watched()
+    given = {"n_steps": len(inputs) - warmup, "n_warmup": warmup, "inputs": inputs, **given}
+    return kept(step, START, **given).exponents
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_stretch_that_turns_stiff_is_repeated_and_ends_up_equal(method):
-    inputs = factors((260, 0.2, -0.1), (100, 2.0, -1.5 if method == "cholesky" else -4.0), (100, 0.2, -0.1))
+    # Neighboring axes differ by 10^0.06 a step: 300 steps of warm-up align the frame to 10⁻¹⁸, wherever it starts.
+    inputs = factors((500, 0.2, -0.1), (100, 2.0, -1.5 if method == "cholesky" else -4.0), (100, 0.2, -0.1))
     watched, once = Watched(), Watched()
-    found = run(inputs, watched, qr_every="auto", method=method)
-    exact = run(inputs, once, method="householder")
-    torch.testing.assert_close(found.exponents, exact.exponents, rtol=0, atol=1e-9)
-    torch.testing.assert_close(found.exponents, inputs[60:].log().mean(0), rtol=0, atol=1e-8)
+    found = run(inputs, watched, warmup=300, qr_every="auto", method=method)
+    exact = run(inputs, once, warmup=300, method="householder")
+    digits = of_stretching(inputs, warmup=300, qr_every="auto", method=method)
+    torch.testing.assert_close(found.exponents, exact.exponents, rtol=0, atol=digits)
+    torch.testing.assert_close(found.exponents, inputs[300:].log().mean(0), rtol=0, atol=digits)
+    assert digits < 1e-7
     assert torch.equal(found.state, exact.state) and found.n_steps == 400
     # Some steps were done twice, and no state was ever asked about that is not on the one trajectory.
     trajectory = torch.stack(once.asked)
-    assert len(once.asked) == 460 < len(watched.asked)
+    assert len(once.asked) == 700 < len(watched.asked)
     assert all(bool((trajectory == state).all(-1).any()) for state in watched.asked)
     assert sum(found.growth.spans) == 400 and len(found.history) < 400
 
@@ -72,7 +85,9 @@ def test_calm_systems_are_looked_at_rarely_and_no_step_is_done_twice(method):
     inputs, watched = factors((1340, 0.01, -0.02)), Watched()
     found = run(inputs, watched, qr_every="auto", method=method)
     assert len(watched.asked) == 1340 and len(found.history) < 1280 / 20
-    torch.testing.assert_close(found.exponents, run(inputs).exponents, rtol=0, atol=1e-9)
+    digits = of_stretching(inputs, qr_every="auto", method=method) + of_stretching(inputs)
+    torch.testing.assert_close(found.exponents, run(inputs).exponents, rtol=0, atol=digits)
+    assert digits < 1e-7
 
 
 @pytest.mark.parametrize("method", ["householder", "elimination"])
@@ -80,7 +95,9 @@ def test_a_strongly_stretching_map_is_never_left_alone(method):
     inputs = factors((260, 5.0, -5.0))
     found = run(inputs, qr_every="auto", method=method)
     assert len(found.history) == 200
-    torch.testing.assert_close(found.exponents, inputs[0].log(), rtol=0, atol=1e-6)
+    digits = of_stretching(inputs, qr_every="auto", method=method)
+    torch.testing.assert_close(found.exponents, inputs[0].log(), rtol=0, atol=digits)
+    assert digits < 1e-4  # a step spreads them by 10¹⁰: six digits of sixteen are left to the last one
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -94,10 +111,14 @@ def test_auto_keeps_the_tail_of_a_chaotic_network(method, dtype):
         x = step(x)
         logs.append((1 - x.square()).double().log().sum() + torch.linalg.slogdet(matrix.double())[1])
     assert torch.equal(found.state, x)
-    tolerance = 1e-8 if dtype == torch.float64 else 2e-2
-    assert found.sum().item() == pytest.approx(float(torch.stack(logs).mean()), abs=tolerance)
+    here, there = (kept(step, state, n_steps=300, **given)
+                   for given in ({"qr_every": "auto", "method": method}, {"method": "householder"}))  # fmt: skip
+    # The slopes 1 − x² lose digits where a neuron saturates, the exponents as much as the sum that they are compared with.
+    slopes = 48 * torch.finfo(dtype).eps / float((1 - x.square()).min())
+    assert found.sum().item() == pytest.approx(float(torch.stack(logs).mean()), abs=here.sum + slopes)
     exact = lyapunov_spectrum(step, state, n_steps=300, method="householder").exponents
-    torch.testing.assert_close(found.exponents, exact, rtol=0, atol=1e-8 if dtype == torch.float64 else 5e-3)
+    torch.testing.assert_close(found.exponents, exact, rtol=0, atol=here.exponents + there.exponents)
+    assert here.exponents < (1e-5 if dtype == torch.float64 else 0.3)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from salnb import TanhRNN, log_sensitivity, lyapunov_spectrum, neuron_sensitivity, rnn_step
+from tests.digits import kept
 from tests.problems import gaussian, random, seeded, sequential, tanh_step, unrolled_rnn
 
 METHODS = ("householder", "cholesky", "elimination")
@@ -19,13 +20,15 @@ METHODS = ("householder", "cholesky", "elimination")
 def test_two_halves_are_one_run(driven, method, every):
     rnn = TanhRNN(2, 10, 1, gain=1.6, generator=seeded(), dtype=torch.float64)
     step, state, inputs = rnn_step(rnn), random(2, 10), random(230, 2, 2) if driven else None
-    given = {"method": method, "qr_every": every, "sensitivity": True, "dt": 0.5}
-    part = lambda a, b: {"inputs": None if inputs is None else inputs[a:b], **given}  # noqa: E731
+    given = {"method": method, "qr_every": every, "dt": 0.5}
+    part = lambda a, b: {"inputs": None if inputs is None else inputs[a:b], "sensitivity": True, **given}  # noqa: E731
     whole = lyapunov_spectrum(step, state, n_steps=192, n_warmup=30, **part(0, 222))
     first = lyapunov_spectrum(step, state, n_steps=96, n_warmup=30, **part(0, 126))
     second = lyapunov_spectrum(step, state, n_steps=96, resume=first, **part(126, 222))
     assert torch.equal(second.state, whole.state) and second.n_steps == 192 and second.dt == 0.5
-    torch.testing.assert_close(second.exponents, whole.exponents, rtol=0, atol=1e-9)
+    digits = 2 * kept(step, state, n_steps=192, n_warmup=30, inputs=inputs if inputs is None else inputs[:222], **given).exponents
+    assert digits < 1e-3
+    torch.testing.assert_close(second.exponents, whole.exponents, rtol=0, atol=digits)
     torch.testing.assert_close(second.log_sensitivity(), whole.log_sensitivity())
     torch.testing.assert_close(second.history[-1], second.exponents)
     torch.testing.assert_close(second.history[: len(first.history)].sort(-1)[0], first.history.sort(-1)[0])
@@ -52,7 +55,9 @@ def test_going_on_keeps_k_the_time_per_step_and_may_change_the_method():
     second = lyapunov_spectrum(step, torch.zeros(9), n_steps=60, resume=first, method="elimination", qr_every="auto")
     whole = lyapunov_spectrum(step, state, n_steps=120, k=4, dt=0.1, n_warmup=40)
     assert second.exponents.shape == (4,) and second.dt == 0.1
-    torch.testing.assert_close(second.exponents, whole.exponents, rtol=0, atol=1e-9)
+    given = {"n_steps": 120, "k": 4, "dt": 0.1, "n_warmup": 40}
+    digits = kept(step, state, **given).exponents + kept(step, state, method="elimination", qr_every="auto", **given).exponents
+    torch.testing.assert_close(second.exponents, whole.exponents, rtol=0, atol=digits)
     waited = lyapunov_spectrum(step, state, n_steps=60, n_warmup=25, resume=first)
     assert waited.n_steps == 120 and not torch.equal(waited.state, second.state)
 
