@@ -1,4 +1,4 @@
-"""What each argument of lyapunov_spectrum promises; the exact systems are in test_lyapunov.py."""
+"""What each argument of lyapunov_spectrum promises; the exact systems are in test_exact_systems.py."""
 
 import math
 
