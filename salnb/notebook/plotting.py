@@ -42,6 +42,7 @@ STYLE = {
     "lines.markersize": 5,
     "legend.frameon": False,
     "image.cmap": "RdBu_r",
+    "svg.hashsalt": "salnb",  # names inside an SVG are then the same in every build
     **{name: COLORS["neutral"] for name in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")},
     "axes.titlecolor": COLORS["neutral"],
 }
@@ -51,12 +52,10 @@ def use_style() -> None:
     """Makes the book's style Matplotlib's own from here on, with sharp figures in a notebook."""
     import matplotlib
 
+    from .figure_formats import use_small_formats
+
     matplotlib.rcParams.update(STYLE)
-    try:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:
-        return
-    set_matplotlib_formats("retina")
+    use_small_formats()
 
 
 def color(quantity: str) -> str:
