@@ -45,8 +45,8 @@ def read(name: str) -> dict:
 
 
 def write(name: str, content: dict) -> None:
-    """One line per list of numbers keeps the file small and its differences readable."""
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
+    """One line for each run, without spaces, keeps the file small and its differences readable."""
+    lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in content.items()]
     write_atomically(FOLDER / f"{name}.json", "{\n" + ",\n".join(lines) + "\n}\n")
 
 

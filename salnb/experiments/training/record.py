@@ -14,6 +14,9 @@ from .optimization import logits_of
 from .recipe import Policy
 
 FRESH = 1000  # samples of each replica that the final accuracy is counted on
+PLACES = 30  # layers or time steps at which the stored gradient is given
+EVERY = 4  # of the looks before the last tenth of training, every fourth is stored
+SUCCESSES = (0.95, 0.98)  # accuracies that the chapters ask for, over depth and over time
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,19 @@ class TrainingRun:
     settings: dict
 
     def as_json(self) -> dict:
-        """Plain lists, rounded to what is meaningful, for ``book/results``; gradients as log10 of their median, at 60 places."""
+        """Plain lists, rounded to what is meaningful, for ``book/results``.
+
+        Gradients are the log10 of their median at some places; accuracies and losses are given at the looks of ``kept_looks``.
+        """
         profiles = self.history["gradient_profile"]
-        places = torch.linspace(0, profiles.shape[-1] - 1, min(60, profiles.shape[-1])).round().long()
+        places = torch.linspace(0, profiles.shape[-1] - 1, min(PLACES, profiles.shape[-1])).round().long()
         logs = profiles[..., places].clamp_min(1e-300).log10().median(1).values
         seen = self.history
-        plain = {"step": seen["step"].int().tolist(), "accuracy": rounded(seen["accuracy"], 2),
-                 "loss": rounded(seen["loss"].median(1).values, 4), "adjusted": rounded(seen["adjusted"][-1], 0),
-                 "looked": seen["looked"].int().tolist(), "log_sensitivity": rounded(seen["log_sensitivity"], 3),
+        accuracy, steps, looked = rounded(seen["accuracy"], 2), seen["step"].int().tolist(), seen["looked"].int().tolist()
+        kept = kept_looks(steps, accuracy, looked)
+        plain = {"step": [steps[i] for i in kept], "accuracy": [accuracy[i] for i in kept],
+                 "loss": rounded(seen["loss"][kept].median(1).values, 4), "adjusted": rounded(seen["adjusted"][-1], 0),
+                 "looked": looked, "log_sensitivity": rounded(seen["log_sensitivity"], 3),
                  "exponent": rounded(seen["exponent"], 3)}  # fmt: skip
         return {
             "accuracy": rounded(self.accuracy, 4), "held": rounded(self.held, 4),
@@ -59,6 +67,28 @@ class TrainingRun:
             "history": {**plain, "places": places.tolist(), "log10_gradient": rounded(logs, 1)},
             "passes": self.passes, "seconds": round(self.seconds, 1), "device": self.device, "settings": self.settings,
         }  # fmt: skip
+
+
+def kept_looks(steps: list[int], accuracy: list[list[float]], looked: list[int]) -> list[int]:
+    """The looks that are stored: the last tenth of training whole, and of the others every fourth and those that count something.
+
+    These are the first and the last look at which a network is above, or not below, an accuracy that a chapter asks for, and the
+    deeper looks. So what is held, when it was first reached and when it was lost come out as from all looks.
+
+    Args:
+        steps: learning step of each look. accuracy: one row per look, one column per network. looked: steps of the deeper looks.
+
+    Example:
+        >>> kept_looks([0, 10, 20, 30, 40, 50, 100], [[0.5], [0.5], [0.5], [0.99], [0.6], [0.6], [1.0]], looked=[0, 100])
+        [0, 3, 4, 6]
+    """
+    last_tenth = steps[-1] - max(steps[-1] // 10, 1)
+    kept = {i for i, step in enumerate(steps) if i % EVERY == 0 or step > last_tenth or step in looked}
+    for course in zip(*accuracy, strict=True):
+        for success in SUCCESSES:
+            for right in ([i for i, a in enumerate(course) if a > success], [i for i, a in enumerate(course) if a >= success]):
+                kept |= {right[0], right[-1]} if right else set()
+    return sorted(kept)
 
 
 def rounded(values: Tensor, digits: int) -> list | float | None:
