@@ -1,6 +1,6 @@
-"""What every other room may need: denormal numbers, checks of arguments, progress bars, the version.
+"""Tools for all other rooms: denormal numbers rounded to 0, checks of arguments, progress bars, the version.
 
-Used by no chapter but the preface (``progress_bar``), and by the library everywhere.
+Used by the preface (``progress_bar``); all other chapters use this room through the other rooms.
 """
 
 from .denormals import flushed_denormals

@@ -1,8 +1,8 @@
-"""Checks of arguments that several rooms share. Each raises a ValueError that names the argument and what was expected."""
+"""Checks of arguments for several rooms. Each check raises a ValueError that names the argument and what was expected."""
 
 
 def check_sizes(**sizes: int) -> None:
-    """Each size is a positive integer; numbers of inputs and outputs, ``n_in`` and ``n_out``, may be 0."""
+    """Checks that each size is a positive integer; the numbers of inputs and outputs, ``n_in`` and ``n_out``, may be 0."""
     for name, size in sizes.items():
         smallest = 0 if name in ("n_in", "n_out") else 1
         if not isinstance(size, int) or isinstance(size, bool) or size < smallest:
@@ -10,7 +10,7 @@ def check_sizes(**sizes: int) -> None:
 
 
 def as_shape(name: str, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
-    """A positive integer or a tuple of them, as a tuple."""
+    """Returns a positive integer, or a tuple of positive integers, as a tuple."""
     shape = (sizes,) if isinstance(sizes, int) else tuple(sizes)
     for size in shape:
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -19,13 +19,13 @@ def as_shape(name: str, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
 
 
 def check_integers(**integers: tuple[int, int]) -> None:
-    """Each argument is an integer not below its least value: ``check_integers(n_steps=(n_steps, 1))``."""
+    """Checks that each argument is an integer and at least its least value: ``check_integers(n_steps=(n_steps, 1))``."""
     for name, (value, least) in integers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
 
 
 def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """The value is one of the choices."""
+    """Checks that the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")

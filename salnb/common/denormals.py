@@ -1,4 +1,4 @@
-"""Denormal numbers (too small for full precision) slow a processor down up to a hundredfold; heavy loops round them to 0."""
+"""Rounding denormal numbers to 0: numbers too small for full precision make a processor up to a hundred times slower."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,17 @@ import torch
 
 
 def flushing() -> bool:
-    """Whether this thread rounds denormal numbers to 0 at present; PyTorch sets the switch but cannot be asked."""
+    """Whether this thread rounds denormal numbers to 0 now. PyTorch has no function that tells, so a small product shows it."""
     smallest = torch.tensor([torch.finfo(torch.float64).tiny], dtype=torch.float64)
     return not bool(smallest * 0.5)
 
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Denormals count as 0 inside, and as before afterwards, also after an exception. Only the calling thread is concerned."""
+    """Inside the block the calling thread rounds denormal numbers to 0; after it, the earlier setting holds again.
+
+    The earlier setting is also restored after an exception.
+    """
     before = flushing()
     torch.set_flush_denormal(True)
     try:

@@ -1,6 +1,6 @@
-"""Short names that the book goes on using: ``salnb.plotting`` is ``salnb.notebook.plotting``, and so on.
+"""Short names of modules that the book uses: ``salnb.plotting`` is ``salnb.notebook.plotting``, and so on.
 
-Both names give the same module object, and nothing is imported before it is asked for.
+Both names give the same module object. A module is imported only when one of its names is used.
 """
 
 import sys
@@ -19,7 +19,7 @@ PLACES = {
 
 
 class OldNames(MetaPathFinder, Loader):
-    """Finds the module of its new name under its old name, submodules included."""
+    """Imports a module, or a submodule of it, by its short name."""
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         package, first, *inner = [*name.split("."), ""]
@@ -33,14 +33,14 @@ class OldNames(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = module.__spec__.loader_state  # the import system has just replaced it by the one of the old name
+        module.__spec__ = module.__spec__.loader_state  # the import system has replaced it by that of the short name
 
 
 sys.meta_path.insert(0, OldNames())
 
 
 def import_on_demand(name: str) -> ModuleType:
-    """The module behind an attribute of the package that is not imported yet."""
+    """Imports the module that has this name in the package, when the name is first used."""
     if name in (*PLACES, "experiments"):
         return import_module(f"{PACKAGE}.{name}")
     raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")

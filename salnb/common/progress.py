@@ -1,4 +1,4 @@
-"""A progress bar that needs no dependency: tqdm's where it is installed, none where it is not."""
+"""Progress bars. They come from tqdm; where tqdm is not installed, the same loops run without a bar."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,12 +8,12 @@ Item = TypeVar("Item")
 
 
 def is_static() -> bool:
-    """True while a page is rendered or tested: no live widget and no progress bar belongs in its output."""
+    """True while a page is rendered or tested: then its output must have no live widget and no progress bar."""
     return os.environ.get("SALNB_STATIC", "") not in ("", "0")
 
 
 def progress_bar(items: Iterable[Item], *, enabled: bool, label: str = "", total: int | None = None) -> Iterator[Item]:
-    """The items themselves, with a bar beside them where ``enabled``, tqdm is installed and a person is watching."""
+    """The items themselves. A bar is shown if it is ``enabled``, tqdm is installed and no page is being rendered or tested."""
     if enabled and not is_static():
         try:
             from tqdm.auto import tqdm

@@ -1,6 +1,6 @@
-"""The library's own networks, each as many independent replicas in one tensor, and networks as step functions.
+"""Networks with many independent replicas in one tensor (deep, recurrent, gated), and any recurrent network as a step function.
 
-Used by nearly every chapter: deep tanh networks, recurrent tanh networks (flat or a ring of layers), ReLU, GRU and LSTM networks.
+Used by every chapter but *One neuron*.
 """
 
 from .deep import DeepNet

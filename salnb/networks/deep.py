@@ -1,4 +1,4 @@
-"""A deep feedforward network, as many independent replicas as wanted."""
+"""A deep feedforward network, or many independent ones in one tensor."""
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,7 @@ class DeepNet(nn.Module):
         self.n_in = n_in
 
     def sal_layers(self) -> dict[str, tuple[ReplicaLinear, tuple[nn.Parameter, ...]]]:
-        """The layers whose neurons SAL adjusts: all hidden ones save the first, which reads the input."""
+        """The layers whose neurons SAL adjusts: all hidden layers except the first, which reads the input."""
         return {f"hidden.{i}": (layer, ()) for i, layer in enumerate(self.hidden) if i}
 
     def forward(self, inputs: Tensor, states: list[Tensor] | None = None) -> Tensor:

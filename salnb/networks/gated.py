@@ -1,4 +1,4 @@
-"""ReLU, GRU and LSTM networks with replicas, which SAL's recurrent networks are measured against."""
+"""ReLU, GRU and LSTM networks with replicas, with which recurrent networks under SAL are compared."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from .layer_maps import LayerMap
 from .linear import ReplicaLinear
 
 CELLS = ("tanh", "relu", "gru", "plain_gru", "lstm")
-TIMES = 16  # time steps of each sequence that SAL looks at
+SAL_TIME_STEPS = 16  # time steps of each sequence whose states RowSAL observes
 
 
 class CellRNN(nn.Module):
@@ -19,9 +19,9 @@ class CellRNN(nn.Module):
 
     .. math:: h \leftarrow z h + (1 - z) \tanh(W_{xn} x + r (W_{hn} h + \theta_n)) \quad\text{(GRU, gates z and r)}
 
-    ReLU starts as an identity (Le, Jaitly and Hinton 2015, with their input weights of standard deviation 0.001). The gated
-    cells start with Gaussian recurrent weights of gain 1 and gate biases that spread their time scales over 1 … ``scale`` time
-    steps (Tallec and Ollivier 2018); "plain_gru" is a GRU whose biases start at 0.
+    The recurrent weights of ReLU start as the identity matrix (Le, Jaitly and Hinton 2015, with their input weights of standard
+    deviation 0.001). The gated cells start with Gaussian recurrent weights of gain 1 and with gate biases that spread their
+    time scales over 1 … ``scale`` time steps (Tallec and Ollivier 2018); "plain_gru" is a GRU whose biases start at 0.
 
     Example:
         >>> CellRNN("lstm", 1, 8, 2, scale=30, replicas=3)(torch.zeros(30, 3, 5, 1))[1].shape
@@ -47,10 +47,10 @@ class CellRNN(nn.Module):
             if cell in ("relu", "plain_gru"):
                 return
             drawn = torch.rand((replicas, n_hidden), generator=generator).to(self.recurrent.bias)
-            times = (1 + (max(scale, 3) - 2) * drawn).log()
-            self.recurrent.bias[:, :n_hidden] = times  # what keeps: the LSTM's forget gate, the GRU's update gate
+            log_times = (1 + (max(scale, 3) - 2) * drawn).log()
+            self.recurrent.bias[:, :n_hidden] = log_times  # the LSTM's forget gate or the GRU's update gate
             if cell == "lstm":
-                self.recurrent.bias[:, n_hidden : 2 * n_hidden] = -times  # the input gate
+                self.recurrent.bias[:, n_hidden : 2 * n_hidden] = -log_times  # the input gate
 
     def step(self, state: Tensor, drive: Tensor) -> Tensor:
         """Next state (R, B, n_state) from the state and the inputs' contribution (R, B, parts · N)."""
@@ -59,21 +59,22 @@ class CellRNN(nn.Module):
             return torch.relu(self.recurrent(state, drive))
         recurrent = self.recurrent(state[..., :n])
         if self.cell == "gru":
-            keep, reset = torch.sigmoid(drive[..., : 2 * n] + recurrent[..., : 2 * n]).split(n, -1)
+            update, reset = torch.sigmoid(drive[..., : 2 * n] + recurrent[..., : 2 * n]).split(n, -1)
             candidate = torch.tanh(drive[..., 2 * n :] + reset * recurrent[..., 2 * n :])
-            return keep * state + (1 - keep) * candidate
-        forget, write, show, candidate = (drive + recurrent).split(n, -1)
-        cell = torch.sigmoid(forget) * state[..., n:] + torch.sigmoid(write) * torch.tanh(candidate)
-        return torch.cat([torch.sigmoid(show) * torch.tanh(cell), cell], -1)
+            return update * state + (1 - update) * candidate
+        forget_gate, input_gate, output_gate, candidate = (drive + recurrent).split(n, -1)
+        cell = torch.sigmoid(forget_gate) * state[..., n:] + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        return torch.cat([torch.sigmoid(output_gate) * torch.tanh(cell), cell], -1)
 
     def first_state(self, inputs: Tensor) -> Tensor:
+        """The state before the first time step, which is 0."""
         return inputs.new_zeros((*inputs.shape[1:-1], self.n * (2 if self.cell == "lstm" else 1)))
 
     def maps(self, inputs: Tensor, generator: torch.Generator) -> Iterator[LayerMap]:
-        """The time step, at some of the states that these inputs (T, R, B, n_in) lead to, for ``RowSAL``."""
+        """The function of one time step with some of the states to which these inputs (T, R, B, n_in) lead, for ``RowSAL``."""
         with torch.no_grad():
             drives, before = self.input(inputs[1:]), self.forward(inputs)[1][:-1]
-            some = torch.randperm(len(before), generator=generator)[:TIMES].to(before.device)
+            some = torch.randperm(len(before), generator=generator)[:SAL_TIME_STEPS].to(before.device)
             drives, states = (x[some].movedim(0, -3).flatten(-3, -2) for x in (drives, before))
         yield lambda state: self.step(state, drives), states, [self.recurrent.weight, self.recurrent.bias]
 

@@ -11,7 +11,7 @@ INITS = ("gaussian", "orthogonal")
 
 
 def normal(shape: tuple[int, ...], generator: torch.Generator | None, device, dtype) -> Tensor:
-    """Standard normal numbers, drawn where the generator lives and then moved, so that a CPU seed works on any device."""
+    """Standard normal numbers, drawn on the generator's device and then moved: a CPU generator gives the same ones everywhere."""
     source = generator.device if generator is not None else device
     return torch.randn(shape, generator=generator, device=source, dtype=dtype).to(device)
 
@@ -20,7 +20,7 @@ def connection_mask(shape: tuple[int, ...], connectivity: float, generator: torc
     """Random True/False (..., N, M): each connection exists with probability ``connectivity``, at least one per row."""
     source = generator.device if generator is not None else device
     draw = torch.rand(shape, generator=generator, device=source)
-    # The smallest draw of a row always counts as a connection, so no neuron is cut off.
+    # The smallest draw of a row is always a connection, so that every neuron has at least one.
     return ((draw < connectivity) | (draw == draw.amin(-1, keepdim=True))).to(device)
 
 
@@ -28,7 +28,7 @@ def orthogonal(shape: tuple[int, ...], generator: torch.Generator | None, device
     """Uniformly random matrices (..., N, M) with orthonormal rows (N <= M) or columns (N > M)."""
     *replicas, n, m = shape
     basis, triangle = torch.linalg.qr(normal((*replicas, max(n, m), min(n, m)), generator, device, dtype))
-    # Without the signs the QR algorithm's own convention would bias the draw.
+    # The QR algorithm chooses the signs by a convention of its own. Without this correction the draw would not be uniform.
     basis = basis * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
     return basis if n >= m else basis.mT
 
@@ -74,7 +74,7 @@ class ReplicaLinear(nn.Module):
             raise ValueError("init: an orthogonal matrix has no missing connections; use connectivity=1 or init='gaussian'")
         shape = (*replicas, n_out, n_in)
         mask = None
-        if n_in == 0:  # nothing to draw; a network without an input is a common case
+        if n_in == 0:  # there is nothing to draw; many networks have no input
             weight = torch.empty(shape, device=device, dtype=dtype)
         elif init == "orthogonal":
             weight = gain * orthogonal(shape, generator, device, dtype)
@@ -91,17 +91,17 @@ class ReplicaLinear(nn.Module):
         self.activation = activation
 
     def connected_weight(self) -> Tensor:
-        """The weights with missing connections held at 0 in forward and in backward."""
+        """The weights, with 0 for missing connections; the gradient of a missing connection is 0 as well."""
         return self.weight if self.mask is None else self.weight * self.mask
 
     def forward(self, inputs: Tensor, drive: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
-        """Pre-activation (..., B, N); ``weight`` is ``connected_weight()`` where a caller has it at hand already."""
+        """Pre-activation (..., B, N); ``weight`` is ``connected_weight()``, for a caller that has computed it already."""
         weight = self.connected_weight() if weight is None else weight
         if weight.ndim == 2:
             output = F.linear(inputs, weight, self.bias)
             return output if drive is None else output + drive
         if self.bias is not None and weight.ndim == inputs.ndim == 3 and (drive is None or drive.ndim == 3):
-            bias = self.bias.unsqueeze(-2)  # added by the product itself: one pass over memory less
+            bias = self.bias.unsqueeze(-2)  # the product adds it, which saves a pass over memory
             return torch.baddbmm(bias if drive is None else drive + bias, inputs, weight.mT)
         output = inputs @ weight.mT
         if drive is not None:
@@ -115,7 +115,7 @@ class ReplicaLinear(nn.Module):
 
 @torch.no_grad()
 def gather(parameters: list[nn.Parameter]) -> None:
-    """Puts parameters of one shape side by side in memory, so that SAL can take all layers of a deep network at once."""
+    """Puts parameters of one shape side by side in memory, so that SAL can compute all layers of a deep network together."""
     if len(parameters) > 1:
         for parameter, place in zip(parameters, torch.stack(parameters).unbind(0), strict=True):
             parameter.data = place
@@ -123,6 +123,6 @@ def gather(parameters: list[nn.Parameter]) -> None:
 
 
 def _reduce_alone(parameter: ref, protocol: int) -> tuple:
-    """How a gathered parameter is pickled: by itself. Pickle would store the whole memory it lies in, once for every layer."""
+    """Pickles a copy of a gathered parameter. Pickle would store the memory of all gathered parameters for each of them."""
     alone = parameter()
     return nn.Parameter, (alone.detach().clone(), alone.requires_grad)

@@ -1,4 +1,4 @@
-"""The book's recurrent network, flat or a ring of layers, as many independent replicas as wanted."""
+"""A recurrent network of tanh neurons, flat or a ring of layers, or many independent ones in one tensor."""
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,11 @@ class TanhRNN(nn.Module):
 
     .. math:: h_t = \tanh(W h_{t-1} + W_{in} x_t + \theta), \qquad y_t = W_{out} h_t
 
-    In a ring the first layer reads the last layer's state and the input, each further layer reads the one before it;
-    one time step goes once around and the network's state is the last layer's.
+    In a ring the first layer reads the last layer's state and the input, and each further layer reads the one before it.
+    In one time step every layer runs once, and the network's state is the state of the last layer.
 
     Args:
-        n_in, n_out: numbers of inputs (0 for a network left to itself) and outputs.
+        n_in, n_out: numbers of inputs (0 for a network without input) and outputs.
         n_hidden: N for a flat network, (N1, N2, ...) for a ring of layers.
         gain: g, the expected length of each neuron's weight vector at the start.
         replicas: leading dimensions of independent networks.
@@ -56,11 +56,11 @@ class TanhRNN(nn.Module):
         self.readout = ReplicaLinear(sizes[-1], n_out, **common)
 
     def sal_layers(self) -> dict[str, tuple[ReplicaLinear, tuple[nn.Parameter, ...]]]:
-        """The layers whose neurons SAL adjusts, each with further weights of the same neurons: here the input's."""
+        """The layers whose neurons SAL adjusts, each with the other weights of the same neurons, which are the input weights."""
         return {f"recurrent.{i}": (a, () if i else (self.input.weight,)) for i, a in enumerate(self.recurrent)}
 
     def step(self, state: Tensor, drive: Tensor | None = None, weights: list[Tensor] | None = None) -> Tensor:
-        """Once around the ring: state (..., B, N) and the input's contribution to the first layer -> next state."""
+        """One time step: state (..., B, N) and the input's contribution to the first layer -> next state."""
         for i, layer in enumerate(self.recurrent):
             weight = None if weights is None else weights[i]
             state = torch.tanh(layer(state, None if i else drive, weight))

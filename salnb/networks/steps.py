@@ -1,4 +1,4 @@
-"""Recurrent modules, the library's own and PyTorch's, as plain step functions of their state, for Lyapunov exponents."""
+"""Recurrent modules of this library and of PyTorch as functions from one state to the next, for Lyapunov exponents."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ from ..lyapunov.tangents import Product, single_tangents
 
 
 def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Callable[..., Tensor]:
-    """Our TanhRNN: batch dimensions between replicas and neurons are folded into one, as its layers expect.
+    """The step function of a ``TanhRNN``. It merges all batch dimensions into one, as the network's layers expect.
 
-    ``weights`` fixes the recurrent weights; without it they are asked for at every call, so that the step follows learning.
-    Tangents pushed by fixed weights last until the step after the next one, which writes over them.
+    ``weights``: fixed recurrent weights. Without them every call reads the network's own, so that the step follows learning.
+    With fixed weights, the tangents that a step returns are valid until the step after the next one, which writes over them.
     """
     replicas, (first, last) = module.replicas, (module.recurrent[0], module.n_hidden[-1])
     products = None if weights is None else [Product(weight) for weight in weights]
@@ -21,7 +21,7 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
     one = first.weight.new_ones(())
 
     def fold(tensor: Tensor, name: str) -> Tensor:
-        if name == "inputs" and tensor.ndim == 1:  # one input for everybody: a batch of one, which broadcasts
+        if name == "inputs" and tensor.ndim == 1:  # one input for all replicas and samples
             return tensor.unsqueeze(0)
         if tuple(tensor.shape[: len(replicas)]) != replicas or tensor.ndim <= len(replicas):
             raise ValueError(
@@ -43,13 +43,13 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
     def tangent_step(state: Tensor, tangents: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The chain rule by hand, δ' = f'(U) (W δ), layer after layer: much faster than automatic differentiation.
 
-        The state has a product of its own, so that the trajectory is to the last bit that of ``step``, however many tangents
-        go along with it: in chaos, another rounding is another trajectory.
+        The product for the state is separate from that for the tangents. So the trajectory is to the last bit that of ``step``,
+        for any number of tangents; in a chaotic network another rounding error leads to another trajectory.
         """
         hidden, drive, k = fold(state, "state"), drive_of(inputs), tangents.shape[-1]
         factors = None if products is None or replicas else getattr(tangents, "factors", None)
         *lead, batch, n = hidden.shape
-        # directions as rows of one product: W is read once
+        # all tangents are rows of one product, so that W is read once
         rows = tangents.reshape(*lead, batch * k, n) if k == 1 else tangents.reshape(*lead, batch, n, k).mT.flatten(-3, -2)
         for i, (layer, weight) in enumerate(zip(module.recurrent, weights_now(), strict=True)):
             hidden = layer.forward(hidden, None if i else drive, weight).tanh_()
@@ -72,11 +72,11 @@ def replica_step(module: nn.Module, weights: list[Tensor] | None = None) -> Call
 
     step.jvp, step.mean_square_sensitivity = tangent_step, mean_square_sensitivity
     if weights is not None and len(weights) == 1 and len(replicas) < 2:
-        add = torch.baddbmm if replicas else torch.addmm  # what the layer itself calls
+        add = torch.baddbmm if replicas else torch.addmm  # the same function as in the layer, for the same rounding
         bias, columns = first.bias.detach().unsqueeze(-2), weights[0].mT
         bias = bias if replicas else bias.squeeze(0)
         step.jvp_many = single_tangents(products[0].columns, read=lambda state, out: add(bias, state, columns, out=out))
-    # For a run in which nothing learns: the product of weights and mask is then taken once, not at every step.
+    # For a run without learning: the product of weights and mask is then computed once and not at every step.
     step.frozen = lambda: replica_step(module, [weight.detach() for weight in weights_now()])
     return step
 
@@ -92,8 +92,8 @@ def rnn_step(module: nn.Module) -> Step:
 
     Returns:
         ``step(state)`` or ``step(state, inputs)`` with state (\*replicas, \*batch, N) -> next state of the same shape,
-        equal to the module's own forward to 1e-6. Without inputs they count as 0. Several layers: the layers' states
-        one after the other; LSTM: all h, then all c. ``step.jvp`` is the analytic tangent step.
+        equal to the module's own forward to 1e-6. Missing inputs count as 0. The state of several layers is
+        their states one after the other; that of an LSTM is all h, then all c. ``step.jvp`` is the analytic tangent step.
 
     Raises:
         TypeError: a module that is not recurrent. ValueError: bidirectional or projected. RuntimeError: dropout in training mode.

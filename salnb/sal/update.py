@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from ..sensitivity.activations import Activation
-from ..sensitivity.formulas import log_sensitivity, steepness_and_bend
+from ..sensitivity.formulas import absolute_slope_and_derivative, log_sensitivity
 from .hooks import Observation
 from .layers import WatchedLayer
 from .rule import next_average, pull
@@ -107,20 +107,19 @@ class Stack:
     @cached_property
     def _responses(self) -> list[tuple[Tensor, Callable[[], Tensor]]]:
         """|f'| (L, ..., S, N) of each piece, with what gives sgn(f') f''."""
-        return [
-            steepness_and_bend(self.activation, self._join([u for _, u in calls] for calls in piece)) for piece in self.pieces
-        ]
+        derivatives = partial(absolute_slope_and_derivative, self.activation)
+        return [derivatives(self._join([u for _, u in calls] for calls in piece)) for piece in self.pieces]
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
-        first = total(steepness.sum(-2) for steepness, _ in self._responses)
-        second = total(steepness.square().sum(-2) for steepness, _ in self._responses)
+        first = total(absolute_slope.sum(-2) for absolute_slope, _ in self._responses)
+        second = total(absolute_slope.square().sum(-2) for absolute_slope, _ in self._responses)
         return torch.linalg.vector_norm(self._connected, dim=-1), first / self._samples, second / self._samples
 
     @property
     def _samples(self) -> int:
-        return sum(steepness.shape[-2] for steepness, _ in self._responses)
+        return sum(absolute_slope.shape[-2] for absolute_slope, _ in self._responses)
 
     def measure(self) -> Measure:
         norm, first, second = self._moments
@@ -146,13 +145,13 @@ class Stack:
         weight.addcmul_(self._connected[some], stretch[some].unsqueeze(-1))
         if moving and self.activation.curvature is not torch.zeros_like:
             share = (share[some] / self._samples).unsqueeze(-2)
-            for piece, (_, bend_of) in zip(self.pieces, self._responses, strict=True):
-                bend, inputs = bend_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
+            for piece, (_, derivative_of) in zip(self.pieces, self._responses, strict=True):
+                slope_derivative, inputs = derivative_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
                 if mask is None:
-                    weight.flatten(0, -3).baddbmm_(bend.flatten(0, -3).mT, inputs.flatten(0, -3))
+                    weight.flatten(0, -3).baddbmm_(slope_derivative.flatten(0, -3).mT, inputs.flatten(0, -3))
                 else:
-                    weight.add_((bend.mT @ inputs).mul_(mask))
-                by_bias.append(bend.sum(-2))
+                    weight.add_((slope_derivative.mT @ inputs).mul_(mask))
+                by_bias.append(slope_derivative.sum(-2))
         return weight, total(by_bias) if by_bias else torch.zeros_like(stretch[some])
 
 

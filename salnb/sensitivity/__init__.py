@@ -1,4 +1,4 @@
-"""A neuron's sensitivity: its formula, its gradient, the log-sensitivity of many neurons, and the activations with their slopes.
+"""The sensitivity of a neuron and its gradient, the log-sensitivity of many neurons, and the activations with their slopes.
 
 Used by *One neuron*, *Sensitivity adjustment learning* and *From a neuron to a network*, and by most chapters after them.
 """

@@ -1,4 +1,4 @@
-"""Activations with the two derivatives that sensitivity needs: the slope f' and the curvature f''."""
+"""Activations with the two derivatives that a sensitivity and its gradient need: the slope f' and the curvature f''."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class Activation(NamedTuple):
     curvature: Formula
 
 
-def _identity(u: Tensor) -> Tensor:  # by name, because a network with a lambda inside cannot be pickled
+def _identity(u: Tensor) -> Tensor:  # not a lambda: a network that holds one cannot be pickled
     return u
 
 
@@ -45,13 +45,13 @@ def _sigmoid_curvature(u: Tensor) -> Tensor:
 
 
 def _leaky_slope(u: Tensor, below: float) -> Tensor:
-    # PyTorch counts u = 0 as the lower side, for ReLU (below = 0) as for the leaky one.
-    # A tensor among the choices: two plain numbers would give float32, and a slope of 0.01 is not exact there.
+    # At u = 0 PyTorch takes the slope of the lower side, for ReLU (below = 0) and for the leaky ReLU.
+    # One of the two choices is a tensor: two plain numbers would give float32, in which a slope of 0.01 is less exact.
     return torch.where(u > 0, torch.ones_like(u), below)
 
 
 def _softplus_slope(u: Tensor, beta: float, threshold: float) -> Tensor:
-    # Above the threshold PyTorch's softplus *is* the identity, so its slope is exactly 1 there.
+    # Above the threshold PyTorch's softplus is the identity, and its slope is exactly 1.
     return torch.where(beta * u > threshold, 1.0, torch.sigmoid(beta * u))
 
 
@@ -73,7 +73,7 @@ def _gelu_curvature(u: Tensor) -> Tensor:
 
 
 def _tanh_gelu_parts(u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """tanh of the cubic z(u) that replaces the error function, z' and z''."""
+    """tanh(z(u)), z'(u) and z''(u), where z is the cubic polynomial of GELU's tanh approximation."""
     scale, cubic = math.sqrt(2 / math.pi), 0.044715
     inner = torch.tanh(scale * (u + cubic * u**3))
     return inner, scale * (1 + 3 * cubic * u.square()), scale * 6 * cubic * u
@@ -89,17 +89,16 @@ def _tanh_gelu_curvature(u: Tensor) -> Tensor:
     return (1 - inner.square()) * (first + u / 2 * second - u * inner * first.square())
 
 
-@cache  # one object per setting, so that layers with equal activations can be computed together
+@cache  # equal settings give the same object, so that SAL finds the layers which it can compute together
 def _leaky(name: str, below: float) -> Activation:
     return Activation(name, partial(F.leaky_relu, negative_slope=below), partial(_leaky_slope, below=below), torch.zeros_like)
 
 
 @cache
 def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
-    given = {"beta": beta, "threshold": threshold}
-    return Activation(
-        "softplus", partial(F.softplus, **given), partial(_softplus_slope, **given), partial(_softplus_curvature, **given)
-    )
+    settings = {"beta": beta, "threshold": threshold}
+    formulas = (partial(formula, **settings) for formula in (F.softplus, _softplus_slope, _softplus_curvature))
+    return Activation("softplus", *formulas)
 
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -115,7 +114,7 @@ _TANH_GELU = Activation("gelu", partial(F.gelu, approximate="tanh"), _tanh_gelu_
 
 
 def from_module(module: nn.Module) -> Activation | None:
-    """The formulas of an activation module with the module's own settings, or None if it is not one we know."""
+    """The activation that a module computes, with the module's own settings; None if the library does not know it."""
     match module:
         case nn.Tanh():
             return ACTIVATIONS["tanh"]
@@ -135,7 +134,7 @@ def from_module(module: nn.Module) -> Activation | None:
 
 
 def activation_formulas(activation: "str | nn.Module | Activation") -> Activation:
-    """Looks an activation up by name or by module; a ValueError lists what is known."""
+    """Finds an activation by its name or its module; the ValueError for an unknown one lists the known ones."""
     if isinstance(activation, Activation):
         return activation
     found = ACTIVATIONS.get(activation) if isinstance(activation, str) else None

@@ -9,7 +9,7 @@ from .activations import ACTIVATIONS, Activation, activation_formulas
 
 
 def _check_shapes(weight: Tensor, pre_activation: Tensor, inputs: Tensor | None = None) -> None:
-    """One place for the shape rules of the three formulas, so that all of them complain in the same words."""
+    """Checks shapes and dtypes for the formulas of this file, so that all of them give the same error messages."""
     if weight.ndim < 2:
         raise ValueError(f"weight: got shape {tuple(weight.shape)}, expected (..., N, M): a row per neuron")
     if pre_activation.ndim < 2:
@@ -42,22 +42,27 @@ def _check_shapes(weight: Tensor, pre_activation: Tensor, inputs: Tensor | None 
 
 
 def tanh_slope_of_output(output: Tensor) -> Tensor:
-    return torch.addcmul(output.new_ones(()), output, output, value=-1)  # 1 − h² in one go
+    """The slope of tanh as a function of its output h, 1 − h²."""
+    return torch.addcmul(output.new_ones(()), output, output, value=-1)  # in one pass over memory
 
 
-# Slopes that are never negative and follow from the output: f' from the output, f'' from the output and f'.
-FROM_OUTPUT = {
+# Activations with a slope that is never negative and follows from the output. For each slope there are two functions: the first
+# computes f' from the output, the second f'' from the output and f'.
+DERIVATIVES_FROM_OUTPUT = {
     ACTIVATIONS["tanh"].slope: (tanh_slope_of_output, lambda output, slope: (output * slope).mul_(-2)),
     ACTIVATIONS["sigmoid"].slope: (lambda output: output * (1 - output), lambda output, slope: slope * (1 - 2 * output)),
 }
-# The slope of neurons of which the output is observed in place of the pre-activation, see ``salnb.sal.layers``.
-FROM_OUTPUT[tanh_slope_of_output] = FROM_OUTPUT[ACTIVATIONS["tanh"].slope]
+# For some layers SAL observes the output in place of the pre-activation; this is their slope, see ``salnb.sal.layers``.
+DERIVATIVES_FROM_OUTPUT[tanh_slope_of_output] = DERIVATIVES_FROM_OUTPUT[ACTIVATIONS["tanh"].slope]
 
 
-def steepness_and_bend(activation: Activation, pre_activation: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
-    """|f'(U)|, and how to get sgn(f'(U)) f''(U) from what has been computed for it."""
-    if activation.slope in FROM_OUTPUT:  # one tanh instead of two
-        (slope_of, curvature_of), output = FROM_OUTPUT[activation.slope], activation.function(pre_activation)
+def absolute_slope_and_derivative(activation: Activation, pre_activation: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
+    """|f'(U)|, and a function that computes its derivative by U, which is sgn(f'(U)) f''(U).
+
+    The function uses what has been computed for |f'(U)| already.
+    """
+    if activation.slope in DERIVATIVES_FROM_OUTPUT:  # the activation is computed once for both derivatives
+        (slope_of, curvature_of), output = DERIVATIVES_FROM_OUTPUT[activation.slope], activation.function(pre_activation)
         slope = slope_of(output)
         return slope, lambda: curvature_of(output, slope)
     slope = activation.slope(pre_activation)
@@ -88,8 +93,8 @@ def neuron_sensitivity(weight: Tensor, pre_activation: Tensor, activation: str |
         tensor([[5.]])
     """
     _check_shapes(weight, pre_activation)
-    steepness = steepness_and_bend(activation_formulas(activation), pre_activation)[0]
-    return steepness * torch.linalg.vector_norm(weight, dim=-1).unsqueeze(-2)
+    absolute_slope = absolute_slope_and_derivative(activation_formulas(activation), pre_activation)[0]
+    return absolute_slope * torch.linalg.vector_norm(weight, dim=-1).unsqueeze(-2)
 
 
 def log_sensitivity(sensitivity: Tensor, dim: int | tuple[int, ...] = -1) -> Tensor:
@@ -116,7 +121,7 @@ def log_sensitivity(sensitivity: Tensor, dim: int | tuple[int, ...] = -1) -> Ten
 def sensitivity_gradient(
     weight: Tensor, inputs: Tensor, pre_activation: Tensor, activation: str | nn.Module | Activation = "tanh"
 ) -> tuple[Tensor, Tensor]:
-    r"""Gradient of each neuron's batch-mean sensitivity by its weights and its bias: the direction SAL moves in.
+    r"""Gradient of each neuron's batch-mean sensitivity by its weights and its bias: the direction in which SAL moves.
 
     .. math::
         \nabla_w \bar s = \overline{|f'(U)|}\,\frac{w}{\lVert w\rVert}
@@ -125,7 +130,7 @@ def sensitivity_gradient(
 
     Args:
         weight: (..., N, M), incoming weights; its leading dimensions are replicas.
-        inputs: (..., B, M), the inputs x that these weights multiplied.
+        inputs: (..., B, M), the inputs x that these weights multiply.
         pre_activation: (..., B, N), U = w·x + θ.
         activation: f by name or as its ``nn.Module``.
 
@@ -143,9 +148,9 @@ def sensitivity_gradient(
         tensor([[0.6000, 0.8000]])
     """
     _check_shapes(weight, pre_activation, inputs)
-    steepness, bend_of = steepness_and_bend(activation_formulas(activation), pre_activation)
-    norm, bend = torch.linalg.vector_norm(weight, dim=-1), bend_of()
-    # A row of norm 0 has no direction: dividing by 1 instead leaves its gradient at the 0 it should be.
+    absolute_slope, derivative_of = absolute_slope_and_derivative(activation_formulas(activation), pre_activation)
+    norm, slope_derivative = torch.linalg.vector_norm(weight, dim=-1), derivative_of()
+    # A row of norm 0 has no direction. It is divided by 1 instead of 0, so that its gradient is 0.
     direction = weight / torch.where(norm > 0, norm, 1.0).unsqueeze(-1)
-    by_bend = (norm / inputs.shape[-2]).unsqueeze(-1) * (bend.mT @ inputs)
-    return steepness.mean(-2).unsqueeze(-1) * direction + by_bend, norm * bend.mean(-2)
+    by_slope = (norm / inputs.shape[-2]).unsqueeze(-1) * (slope_derivative.mT @ inputs)
+    return absolute_slope.mean(-2).unsqueeze(-1) * direction + by_slope, norm * slope_derivative.mean(-2)
