@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,7 +15,7 @@ from tools.notebooks import clean, dumps, joined
 from tools.tree import ROOT, notebooks, pages
 
 LONGEST_CELL = 40  # lines
-LARGEST = 1.5e6  # bytes
+LARGEST = 2**20  # bytes, of a notebook and of every other file under version control
 SHORTEST_ALT = 40  # characters
 LINK = re.compile(r"(?<!\\)\]\(<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\)")
 FENCE = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
@@ -128,3 +129,12 @@ def test_links_between_pages(page: str) -> None:
         if path.is_file():
             missing = [link for link in relative_links(markdown(path)) if not (path.parent / link).exists()]
             assert not missing, f"{path.relative_to(ROOT)} points at what is not there: {missing}"
+
+
+def test_no_file_under_version_control_is_large():
+    """Every clone carries every version of every file: one of a megabyte that changes often is soon most of the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    assert not [path.name for path in paths if path.is_file() and path.stat().st_size > LARGEST]
