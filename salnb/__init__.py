@@ -3,7 +3,7 @@
 from .backprop import backprop_through_time, gradient_profile
 from .common.old_names import import_on_demand as __getattr__  # noqa: F401 (``salnb.plotting`` and other short names)
 from .common.version import __version__ as __version__
-from .lyapunov import CovariantVectors, LyapunovSpectrum, covariant_vectors, lyapunov_spectrum, tanh_map
+from .lyapunov import CovariantVectors, LyapunovSpectrum, covariant_vectors, finite_time_exponents, lyapunov_spectrum, tanh_map
 from .networks import DeepNet, TanhRNN, rnn_step
 from .sal import SAL, SensitivityMonitor, sal_pretrain
 from .sensitivity import Activation, log_sensitivity, neuron_sensitivity, sensitivity_gradient
@@ -18,6 +18,7 @@ __all__ = [
     "TanhRNN",
     "backprop_through_time",
     "covariant_vectors",
+    "finite_time_exponents",
     "gradient_profile",
     "log_sensitivity",
     "lyapunov_spectrum",

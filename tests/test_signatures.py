@@ -45,6 +45,10 @@ PUBLIC = {
         {"n_steps": REQUIRED, "k": None, "n_warmup": 0, "qr_every": 1, "inputs": None, "dt": 1.0, "jvp": None,
          "history": True, "generator": None, "progress": False, "method": "auto", "resume": None, "sensitivity": False},
     ),
+    "finite_time_exponents": (
+        {"step": REQUIRED, "state": REQUIRED},
+        {"n_steps": REQUIRED, "k": None, "inputs": None, "dt": 1.0},
+    ),
     "covariant_vectors": (
         {"step": REQUIRED, "state": REQUIRED},
         {"n_steps": REQUIRED, "k": None, "n_warmup": 100, "n_after": 100, "inputs": None, "dt": 1.0, "jvp": None,

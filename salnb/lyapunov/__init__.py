@@ -5,6 +5,7 @@ Used by *Chaos and its exponents*, *The whole spectrum* and *Exponents of any ne
 
 from .covariant import CovariantVectors, covariant_vectors
 from .exponents import lyapunov_spectrum
+from .finite_time import finite_time_exponents
 from .maps import tanh_map
 from .spectrum import LyapunovSpectrum
 
@@ -12,6 +13,7 @@ __all__ = [
     "CovariantVectors",
     "LyapunovSpectrum",
     "covariant_vectors",
+    "finite_time_exponents",
     "lyapunov_spectrum",
     "tanh_map",
 ]

@@ -71,7 +71,7 @@ def covariant_vectors(
     if inputs is not None and len(inputs) != n_warmup + n_steps + n_after:
         expected = n_warmup + n_steps + n_after
         raise ValueError(f"inputs: got {len(inputs)} time steps, expected n_warmup + n_steps + n_after = {expected}")
-    # What the warm-up ends with is where the stretch begins; a run of one step is made for its checks, too.
+    # The stretch begins where the warm-up ends. Without a warm-up a run of one step is made, for its checks of the arguments.
     warm = max(n_warmup, 1)
     begin = lyapunov_spectrum(step, state, n_steps=warm, k=k, dt=dt, jvp=jvp, generator=generator, history=False,
                               method="householder", inputs=None if inputs is None else inputs[:warm])  # fmt: skip

@@ -17,7 +17,7 @@ N_BLOCKS = 32  # blocks for the standard error: enough for its own spread to be 
 METHODS = ("auto", "householder", "cholesky", "elimination")
 
 
-def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None:
+def check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None:
     if not isinstance(state, Tensor) or not state.is_floating_point() or state.ndim < 1:
         raise ValueError(f"state: got {state!r}, expected a floating-point tensor (..., N)")
     if not bool(torch.isfinite(state).all()):
@@ -36,7 +36,7 @@ def _check(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None:
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")
 
 
-def _same_shape(state: Tensor, following: Tensor) -> None:
+def same_shape(state: Tensor, following: Tensor) -> None:
     if following.shape != state.shape:
         raise ValueError(f"step: got state shape {tuple(following.shape)} back from {tuple(state.shape)}, expected no change")
 
@@ -104,7 +104,7 @@ def lyapunov_spectrum(
     if resume is not None:
         state, k = resume.state, resume.exponents.shape[-1]
     k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
-    _check(state, n_steps, k, n_warmup, qr_every, inputs, dt, method)
+    check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method)
     step = getattr(step, "frozen", lambda: step)()
     advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
     if method == "auto":
@@ -117,7 +117,7 @@ def lyapunov_spectrum(
         )
     frame = first_frame(state, k, generator) if resume is None else resume.tangents
     many = getattr(step, "jvp_many", None) if k == 1 and jvp is observe is inputs is None else None
-    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, _same_shape, observe, many)
+    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, same_shape, observe, many)
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
     n_blocks = min(N_BLOCKS, n_steps)
     ends = [n_warmup + n_steps * b // n_blocks for b in range(n_blocks + 1)]

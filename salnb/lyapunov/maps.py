@@ -1,4 +1,4 @@
-"""Maps of a state to itself: a feed-forward module that is fed back what it puts out, and a bare matrix of weights."""
+"""Maps from one state to the next: a feed-forward module whose output is its next input, and a matrix of weights with tanh."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
     in_place = any(getattr(part, "inplace", False) for part in module.modules())
 
     def along(state: Tensor) -> list[Tensor]:
-        """What every part reads. A part that works in place gets a copy."""
+        """The input of every part. A part that works in place gets a copy."""
         inner = [state]
         for part in parts[:-1]:
             inner.append(part(inner[-1].clone() if in_place else inner[-1]))
@@ -58,7 +58,7 @@ def sequential_step(module: nn.Sequential) -> Callable[..., Tensor]:
 
 
 def tanh_map(weight: Tensor, gain: float | Tensor = 1.0) -> Callable[..., Tensor]:
-    r"""The field's favourite chaotic map, a network given by its weights alone, at one gain or at many.
+    r"""The map of a tanh network without biases, given by its weights alone, at one gain or at many.
 
     .. math:: x_{t+1} = \tanh(g\, W x_t)
 
@@ -90,7 +90,7 @@ def tanh_map(weight: Tensor, gain: float | Tensor = 1.0) -> Callable[..., Tensor
 
 
 def _tanh_map(product: Product, gains: Tensor | None, fresh: bool) -> Callable[..., Tensor]:
-    """With ``fresh``, tangents come in memory of their own; without, they last until the step after the next one."""
+    """With ``fresh``, tangents are returned in new memory; otherwise they are valid until the step after the next one."""
     columns, one = product.columns, product.columns.new_ones(())
     n = len(columns)
 

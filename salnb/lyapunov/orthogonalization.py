@@ -97,16 +97,17 @@ def stretch(frame: Tensor) -> Tensor:
 
 
 def lost(tangents: Tensor, diagonal: Tensor) -> Tensor:
-    """Directions (..., k) of which rounding may have left nothing, because they depend on those before them."""
+    """Which directions (..., k) may be nothing but rounding noise, because they depend linearly on those before them."""
     noise = 8 * tangents.shape[-2] ** 0.5 * torch.finfo(tangents.dtype).eps
     return diagonal <= noise * tangents.abs().amax(-2)
 
 
 def rounding_damage(logs: Tensor, steps: int, dead: Tensor, eps: float, power: int) -> tuple[float, float]:
-    """Log of what rounding has done to the slowest direction per step, and how much every further step would add to it.
+    """Log of the rounding error in the slowest direction, per step, and how much every further step would add to it.
 
-    Of one tangent: how far it has come from length 1. ``logs`` (n, ..., k): growth at n reductions, ``steps`` apart. ``dead``:
-    directions known to be. ``eps``: log of the numbers' precision. ``power``: 2 if the reduction squares the spread.
+    For a single tangent it is the size of its largest log growth. ``logs`` (n, ..., k): log growth at n reductions, ``steps``
+    apart. ``dead``: the directions that are known to have died. ``eps``: log of the numbers' precision. ``power``: 2 if the
+    reduction squares the spread.
     """
     if not bool((torch.isfinite(logs) | dead).all()):
         return math.inf, 0.0

@@ -1,7 +1,7 @@
-"""What PyTorch's recurrent cells do to a state and to small changes of it, the derivatives taken by hand.
+"""One step of PyTorch's recurrent cells, for a state and for small changes of it, with derivatives taken by hand.
 
 Every cell takes the input x, the hidden state h (and an LSTM's cell state c) with changes of them as rows, dx and dh (..., k, n),
-and returns the new h (and c) and its changes. A change of None is one that is zero. Sources: the formulas in PyTorch's
+and returns the new h (and c) and its changes. None stands for a change of zero. Sources: the formulas in PyTorch's
 documentation of nn.RNN, nn.GRU and nn.LSTM, differentiated.
 """
 
@@ -51,16 +51,16 @@ def gru_cell(x, h, c, parameters: Parameters, function):
 
 
 def gru_tangents(x, h, c, dx, dh, dc, parameters: Parameters, function):
-    """h' = (1 − z) n + z h with n = tanh(a + r q), where q is what comes from h: r scales both q and its change."""
+    """h' = (1 − z) n + z h with n = tanh(a + r q), where q is the candidate's recurrent part, which r multiplies."""
     gates = _gru_gates(x, h, parameters)
     new = (1 - gates[1]) * gates[2] + gates[1] * h
-    reset, update, candidate, recalled = (gate.unsqueeze(-2) for gate in gates)
-    d_reset, d_update, d_recalled = (dh @ parameters[1].mT).chunk(3, -1)
+    reset, update, candidate, recurrent_part = (gate.unsqueeze(-2) for gate in gates)
+    d_reset, d_update, d_recurrent_part = (dh @ parameters[1].mT).chunk(3, -1)
     d_candidate = 0.0
     if dx is not None:
         by_input = (dx @ parameters[0].mT).chunk(3, -1)
         d_reset, d_update, d_candidate = d_reset + by_input[0], d_update + by_input[1], by_input[2]
-    d_candidate = d_candidate + recalled * (reset * (1 - reset)) * d_reset + reset * d_recalled
+    d_candidate = d_candidate + recurrent_part * (reset * (1 - reset)) * d_reset + reset * d_recurrent_part
     d_candidate = (1 - candidate.square()) * d_candidate
     moved = (1 - update) * d_candidate + update * dh + (h.unsqueeze(-2) - candidate) * (update * (1 - update)) * d_update
     return new, None, moved, None
@@ -68,31 +68,32 @@ def gru_tangents(x, h, c, dx, dh, dc, parameters: Parameters, function):
 
 def _lstm_gates(x, h, parameters: Parameters):
     w_ih, w_hh, b_ih, b_hh = parameters
-    write, keep, candidate, read = (affine(h, w_hh, b_hh) + affine(x, w_ih, b_ih)).chunk(4, -1)
-    return torch.sigmoid(write), torch.sigmoid(keep), torch.tanh(candidate), torch.sigmoid(read)
+    input_gate, forget_gate, candidate, output_gate = (affine(h, w_hh, b_hh) + affine(x, w_ih, b_ih)).chunk(4, -1)
+    return torch.sigmoid(input_gate), torch.sigmoid(forget_gate), torch.tanh(candidate), torch.sigmoid(output_gate)
 
 
 def lstm_cell(x, h, c, parameters: Parameters, function):
-    write, keep, candidate, read = _lstm_gates(x, h, parameters)
-    c = keep * c + write * candidate
-    return read * torch.tanh(c), c
+    input_gate, forget_gate, candidate, output_gate = _lstm_gates(x, h, parameters)
+    c = forget_gate * c + input_gate * candidate
+    return output_gate * torch.tanh(c), c
 
 
 def lstm_tangents(x, h, c, dx, dh, dc, parameters: Parameters, function):
     """c' = f c + i g and h' = o tanh c': both products differentiated term by term."""
-    write, keep, candidate, read = _lstm_gates(x, h, parameters)
-    following = keep * c + write * candidate
-    seen = torch.tanh(following)
+    input_gate, forget_gate, candidate, output_gate = _lstm_gates(x, h, parameters)
+    following = forget_gate * c + input_gate * candidate
+    tanh_cell = torch.tanh(following)
     pushed = _pushed(parameters, dx, dh).chunk(4, -1)
-    by_write, by_keep, by_candidate = (
+    by_input_gate, by_forget_gate, by_candidate = (
         (factor * slope).unsqueeze(-2)
         for factor, slope in (
-            (candidate, write * (1 - write)), (c, keep * (1 - keep)), (write, 1 - candidate.square())
+            (candidate, input_gate * (1 - input_gate)), (c, forget_gate * (1 - forget_gate)), (input_gate, 1 - candidate.square())
         )
     )  # fmt: skip
-    d_cell = keep.unsqueeze(-2) * dc + by_write * pushed[0] + by_keep * pushed[1] + by_candidate * pushed[2]
-    d_hidden = (read * (1 - seen.square())).unsqueeze(-2) * d_cell + (seen * read * (1 - read)).unsqueeze(-2) * pushed[3]
-    return read * seen, following, d_hidden, d_cell
+    d_cell = forget_gate.unsqueeze(-2) * dc + by_input_gate * pushed[0] + by_forget_gate * pushed[1] + by_candidate * pushed[2]
+    by_cell, by_output_gate = output_gate * (1 - tanh_cell.square()), tanh_cell * output_gate * (1 - output_gate)
+    d_hidden = by_cell.unsqueeze(-2) * d_cell + by_output_gate.unsqueeze(-2) * pushed[3]
+    return output_gate * tanh_cell, following, d_hidden, d_cell
 
 
 CELLS = {"simple": (simple_cell, simple_tangents), "gru": (gru_cell, gru_tangents), "lstm": (lstm_cell, lstm_tangents)}

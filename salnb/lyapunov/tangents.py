@@ -24,7 +24,7 @@ def automatic_tangent_step(step: Callable) -> Callable:
 
 
 def first_frame(state: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
-    """The identity for a full spectrum (exact on triangular systems), else a random frame, which no subspace can trap."""
+    """The identity for a full spectrum (exact on triangular systems), else a random frame, which has a part in every subspace."""
     n = state.shape[-1]
     if k == n and generator is None:
         return torch.eye(n, dtype=state.dtype, device=state.device).expand(*state.shape, n).clone()
@@ -34,9 +34,9 @@ def first_frame(state: Tensor, k: int, generator: torch.Generator | None) -> Ten
 
 
 class Product:
-    """Rows times W transposed, (..., k, N) -> (..., k, M), in memory of its own: a result lasts until the call after the next.
+    """Rows times W transposed, (..., k, N) -> (..., k, M), in memory of its own: a result is valid until the call after the next.
 
-    Asking for half a megabyte anew at every step of a run costs a good part of the arithmetic.
+    To allocate half a megabyte at every step of a run would take a good part of the time of the arithmetic.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -50,11 +50,11 @@ class Product:
         return self._memory[0]
 
     def __call__(self, rows: Tensor) -> Tensor:
-        # a step of a few microseconds: matmul would first look what kind of product this is
+        # matmul would first find out the kind of product, which takes long beside a step of a few microseconds
         return (torch.mm if rows.ndim == 2 else torch.matmul)(rows, self.columns, out=self._next(rows.shape))
 
     def triangular(self, upper: Tensor, order: Tensor) -> Tensor:
-        """The same of rows that are upper triangular once their columns are put in this order: a third less arithmetic."""
+        """The same for rows that are upper triangular once their columns are put in this order, with a third less arithmetic."""
         columns, moved = self.columns.index_select(0, order), self._next(upper.shape)
         for begin in range(0, len(upper), BLOCK):
             torch.mm(upper[begin : begin + BLOCK, begin:], columns[begin:], out=moved[begin : begin + BLOCK])
@@ -64,8 +64,8 @@ class Product:
 def single_tangents(columns: Tensor, gains: Tensor | None = None, read: Callable[..., Tensor] | None = None) -> Callable:
     r"""Many steps at once of h' = tanh(g (W h + θ)) with one tangent per system: ``many(state, tangents, n_steps)``.
 
-    For a few neurons or systems a step takes less time than what surrounds it, so that this loop has nothing around it, and
-    works in memory of its own. The states are to the last bit those of single steps: state and tangent share one product
+    For a few neurons or systems a step takes less time than the code around it. So this loop does nothing but steps, in memory
+    of its own. The states are to the last bit those of single steps: state and tangent share one product
     only where a trial has shown that this makes no difference, which depends on the processor and the number of rows.
 
     Args:

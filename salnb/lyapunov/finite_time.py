@@ -1,0 +1,182 @@
+r"""Finite-time Lyapunov exponents: the singular values of the product of Jacobians over so many steps.
+
+A QR run from some frame says how fast *that frame* has grown; over few steps this depends on where the frame pointed at
+first. The singular values σ₁ ≥ σ₂ ≥ … of the product P = J_T … J_1 do not. P itself is never formed as numbers of one size:
+over 300 steps its singular values may lie hundreds of decades apart. With QR steps along the way P = Q M, where M is a
+product of triangles, and M is kept as rows b_i of length 1 beside their logarithmic lengths l_i, m_i = exp(l_i) b_i.
+Rotations among the rows that make them orthogonal (Jacobi's method, from one side) leave the singular values as the lengths
+of the rows. As the rotations work on the b_i and on differences of the l_i, small singular values are as exact as large ones,
+provided that the b_i are not nearly dependent. They are not, if the frame has started along the right singular vectors, which
+a first passage over the same steps has found.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..common.denormals import flushed_denormals
+from .exponents import check_run, same_shape
+from .orthogonalization import lost
+from .tangents import automatic_tangent_step
+
+PASSAGES = 4  # over the same steps at most; the second is nearly always enough
+SETTLED = 1e-9  # nats in all by which two passages may differ, for the last to be taken
+SWEEPS = 60  # of rotations over all pairs of rows; ten are many
+
+Graded = tuple[Tensor, Tensor]  # rows (..., N, N) of length 1 and the logs (..., N) of what their lengths really are
+
+
+def finite_time_exponents(
+    step: Callable, state: Tensor, *, n_steps: int, k: int | None = None, inputs: Tensor | None = None, dt: float = 1.0,
+    jvp: Callable | None = None,
+) -> Tensor:  # fmt: skip
+    r"""Finite-time Lyapunov exponents: how fast the directions grow that grow most over just these steps.
+
+    .. math:: \lambda_i(T) = \frac{1}{T\,dt} \log \sigma_i\big(J_T \cdots J_1\big)
+
+    They need no frame, no warm-up and no averaging, and are exact for the steps given. Over many steps they approach the Lyapunov
+    exponents of ``lyapunov_spectrum``, the first one from above.
+
+    Args:
+        step, inputs, dt, jvp: as for ``lyapunov_spectrum``; inputs (n_steps, ...).
+        state: (..., N), where the first step starts; leading dimensions are independent systems.
+        n_steps: T. k: number of leading exponents, default all N. The cost is that of all N: N tangents and a QR decomposition
+            a step, in two passages over the steps.
+
+    Returns:
+        (..., k), descending, in nats per unit time, float64. −∞ where the product has lost a direction; NaN where the trajectory
+        leaves the finite numbers.
+
+    Raises:
+        ValueError: as ``lyapunov_spectrum``.
+
+    Source: the definition of the singular values of a product; one-sided Jacobi rotations keep the relative accuracy of graded
+    matrices (Demmel and Veselić, SIAM Journal on Matrix Analysis and Applications 13, 1992).
+
+    Example:
+        >>> matrix = torch.tensor([[1.0, 5.0], [0.0, 1.0]], dtype=torch.float64)  # no growth in the long run, but in one step
+        >>> finite_time_exponents(lambda x: x @ matrix.T, torch.zeros(2, dtype=torch.float64), n_steps=1)
+        tensor([ 1.6472, -1.6472], dtype=torch.float64)
+    """
+    k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
+    check_run(state, n_steps, k, 0, 1, inputs, dt, "householder")
+    step = getattr(step, "frozen", lambda: step)()
+    advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
+    drive = [()] * n_steps if inputs is None else [(u,) for u in inputs.unbind(0)]
+    with torch.no_grad(), flushed_denormals():
+        frame, before = torch.eye(state.shape[-1], dtype=state.dtype, device=state.device).expand(*state.shape, -1), None
+        dead = None
+        for _ in range(PASSAGES):
+            (rows, logs), count = product_of_triangles(advance, state, frame, drive)
+            rows, logs = orthogonalized(rows, logs)
+            order = logs.argsort(-1, descending=True)
+            dead = count if dead is None else dead  # an aligned frame shows what is dead as noise, a general one as dependent
+            place = torch.arange(logs.shape[-1], 0, -1, device=logs.device)
+            logs = logs.gather(-1, order).masked_fill(place <= dead.unsqueeze(-1), -torch.inf)
+            found = torch.where(torch.isfinite(logs), logs, 0.0)
+            if before is not None and bool(((found - before).abs() <= SETTLED * (1 + found.abs())).all()):
+                break
+            before = found
+            # Rows of M are in coordinates of the frame that it started from. Where one is lost, any direction will do.
+            right = rows.gather(-2, order.unsqueeze(-1).expand_as(rows)).mT.nan_to_num(0.0)
+            frame = torch.linalg.qr((frame.double() @ right).to(state.dtype))[0]
+    return logs[..., :k] / (n_steps * dt)
+
+
+def product_of_triangles(advance: Callable, state: Tensor, frame: Tensor, drive: list[tuple]) -> tuple[Graded, Tensor]:
+    """M of P V = Q M for the frame V, row by row: directions of length 1 and logarithmic lengths; and how many are dead (...).
+
+    z neurons of slope 0 are z rows of zeros, which leave z directions dead, at whichever step they occur. Directions that depend
+    on the others at nearly every step are those that a Jacobian of low rank does not have.
+    """
+    rows = torch.eye(frame.shape[-1], dtype=torch.float64, device=frame.device).expand(frame.shape)
+    logs, silent, dependent = rows.new_zeros(frame.shape[:-1]), [], []
+    for given in drive:
+        following, moved = advance(state, frame, *given)
+        same_shape(state, following)
+        frame, triangle = torch.linalg.qr(moved)
+        silent.append((moved == 0).all(-1).sum(-1))
+        dependent.append(lost(moved, triangle.diagonal(dim1=-2, dim2=-1).abs()).sum(-1))
+        rows, logs = multiplied(triangle.double(), rows, logs)
+        state = following
+    often = torch.stack(dependent).double().quantile(0.25, dim=0).long()  # three steps of four: a threshold may be missed once
+    dead = torch.maximum(torch.stack(silent).amax(0), often)
+    return (rows, torch.where(torch.isfinite(state).all(-1, keepdim=True), logs, torch.nan)), dead
+
+
+def multiplied(triangle: Tensor, rows: Tensor, logs: Tensor) -> Graded:
+    """A triangle times such a product: each new row at the scale of the largest row that goes into it."""
+    present = triangle != 0
+    scale = torch.where(present, logs.unsqueeze(-2), -torch.inf).amax(-1, keepdim=True)  # (..., N, 1)
+    known = torch.isfinite(scale)
+    factor = torch.where(present & known, (logs.unsqueeze(-2) - torch.where(known, scale, 0.0)).exp(), 0.0)
+    return normalized((triangle * factor) @ rows, scale.squeeze(-1))
+
+
+def normalized(rows: Tensor, logs: Tensor) -> Graded:
+    """The rows at length 1; a row of zeros stays one, with the logarithmic length −∞."""
+    length = torch.linalg.vector_norm(rows, dim=-1)
+    return rows / torch.where(length > 0, length, 1.0).unsqueeze(-1), torch.where(length > 0, logs + length.log(), -torch.inf)
+
+
+def orthogonalized(rows: Tensor, logs: Tensor) -> Graded:
+    """Rows made orthogonal by rotations among them: their lengths are then the singular values, whatever their range.
+
+    In every round all rows are rotated in pairs, and N − 1 rounds meet all pairs once.
+    """
+    n = rows.shape[-2]
+    rounds = [torch.tensor(pairs, device=rows.device).unbind(-1) for pairs in all_pairs(n)]
+    enough = 4 * n * torch.finfo(rows.dtype).eps
+    for _ in range(SWEEPS):
+        largest = 0.0
+        for first, second in rounds:
+            pair = rotated(rows[..., first, :], rows[..., second, :], logs[..., first], logs[..., second])
+            (one, other), (log_one, log_other), cosine = pair
+            rows = rows.index_copy(-2, first, one).index_copy(-2, second, other)
+            logs = logs.index_copy(-1, first, log_one).index_copy(-1, second, log_other)
+            largest = torch.maximum(cosine.abs().amax(), torch.as_tensor(largest, dtype=rows.dtype, device=rows.device))
+        if not rounds or not bool(largest > enough):
+            break
+    return rows, logs
+
+
+def rotated(a: Tensor, b: Tensor, log_a: Tensor, log_b: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
+    r"""Pairs of rows after the rotation that makes them orthogonal, their logarithmic lengths, and the cosine from before.
+
+    .. math:: \tan 2\varphi = \frac{2 g}{e^{\delta} - e^{-\delta}}, \qquad g = a \cdot b,\quad \delta = l_a - l_b
+
+    for the longer row a. The tangent of the rotation, times exp δ, has a finite limit where the lengths differ by many decades.
+    """
+    swap = (log_b > log_a).unsqueeze(-1)
+    long, short = torch.where(swap, b, a), torch.where(swap, a, b)
+    log_long, log_short = torch.maximum(log_a, log_b), torch.minimum(log_a, log_b)
+    cosine = (long * short).sum(-1)
+    ratio = torch.where(torch.isfinite(log_short), (log_short - log_long).exp(), 0.0)  # exp(−δ) in [0, 1]
+    half = (1 - ratio.square()) / 2
+    below = half + (half.square() + (cosine * ratio).square()).sqrt()
+    grown = torch.where(below > 0, cosine / torch.where(below > 0, below, 1.0), 0.0)  # tan φ · exp δ
+    tangent = grown * ratio
+    cos = (1 + tangent.square()).rsqrt()
+    longer = normalized(cos.unsqueeze(-1) * (long + (tangent * ratio).unsqueeze(-1) * short), log_long)
+    shorter = normalized(cos.unsqueeze(-1) * (short - grown.unsqueeze(-1) * long), log_short)
+    rows = torch.where(swap, shorter[0], longer[0]), torch.where(swap, longer[0], shorter[0])
+    flat = swap.squeeze(-1)
+    return rows, (torch.where(flat, shorter[1], longer[1]), torch.where(flat, longer[1], shorter[1])), cosine
+
+
+def all_pairs(n: int) -> list[list[tuple[int, int]]]:
+    """Rounds of a tournament: in each, everybody meets one other, and after all rounds everybody has met everybody.
+
+    >>> all_pairs(4)
+    [[(0, 3), (1, 2)], [(0, 2), (3, 1)], [(0, 1), (2, 3)]]
+    >>> sum(len(pairs) for pairs in all_pairs(7)) == 7 * 6 // 2
+    True
+    """
+    players = list(range(n + n % 2))
+    rounds = []
+    for _ in range(len(players) - 1):
+        met = zip(players[: len(players) // 2], reversed(players[len(players) // 2 :]), strict=True)
+        rounds.append([pair for pair in met if max(pair) < n])
+        players = [players[0], players[-1], *players[1:-1]]
+    return [pairs for pairs in rounds if pairs]
