@@ -1,4 +1,4 @@
-"""Gradients derived by hand, through depth and through time, and the profile of a gradient on its way back.
+"""Gradients derived by hand, through depth and through time, and the gradient profile over layers or time steps.
 
 Used by *Learning through depth and time*, *Three hundred layers* and *Three hundred steps*.
 """

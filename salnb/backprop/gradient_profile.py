@@ -1,4 +1,4 @@
-"""How the loss gradient fares on its way back, over the layers of a deep network or the steps of a recurrent one."""
+"""The gradient profile: the length of the loss gradient at every layer, or at every time step of a recurrent network."""
 
 from collections.abc import Callable
 
@@ -14,6 +14,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def scalar_loss(loss: Tensor) -> Tensor:
+    """The loss without dimensions, after a check that it is a single number."""
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
         raise ValueError(f"loss: returned {shape}, expected a scalar; with replicas, sum over them")
@@ -21,19 +22,20 @@ def scalar_loss(loss: Tensor) -> Tensor:
 
 
 def _hidden_of_sequence(model: nn.Sequential, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Outputs of all activation modules of a Sequential (of every part but the last, where there are none)."""
+    """Outputs of all activation modules of a Sequential; if it has none, of every part but the last."""
     parts = list(model)
     known = [i for i, part in enumerate(parts) if from_module(part) is not None] or list(range(len(parts) - 1))
     state, hidden = inputs, []
     for i, part in enumerate(parts):
         state = part(state)
         if i in known:
-            state = state.clone()  # a node of its own, also where the next part works in place
+            state = state.clone()  # the next part may work in place, so its input is another tensor
             hidden.append(state)
     return hidden, state
 
 
 def _hidden_of_depth(model: DeepNet, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Outputs of all hidden layers, and the outputs of the network."""
     state, hidden = inputs, []
     for layer in model.hidden:
         state = model.function(layer(state))
@@ -42,7 +44,7 @@ def _hidden_of_depth(model: DeepNet, inputs: Tensor) -> tuple[list[Tensor], Tens
 
 
 def _hidden_of_time(model: TanhRNN | nn.RNNBase, inputs: Tensor) -> tuple[list[Tensor], Tensor]:
-    """States of all time steps, and the outputs the module's own forward would give."""
+    """States of all time steps, and the outputs that the module's own forward gives."""
     ours = isinstance(model, TanhRNN)
     step, hidden = rnn_step(model), []
     first = inputs.transpose(0, 1) if not ours and model.batch_first and inputs.ndim == 3 else inputs
@@ -60,13 +62,13 @@ def _hidden_of_time(model: TanhRNN | nn.RNNBase, inputs: Tensor) -> tuple[list[T
         hidden.append(state)
     if ours:
         return hidden, model.readout(torch.stack(hidden))
-    top = model.hidden_size * model.num_layers  # the last layer's h ends here, before an LSTM's cells
+    top = model.hidden_size * model.num_layers  # in the state, the last layer's h ends here; an LSTM's c comes after it
     outputs = torch.stack(hidden)[..., top - model.hidden_size : top]
     return hidden, outputs.transpose(0, 1) if model.batch_first and inputs.ndim == 3 else outputs
 
 
 def gradient_profile(model: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
-    r"""How long the loss gradient is at every depth, or at every time step, on its way back.
+    r"""The length of the loss gradient at every layer, or at every time step.
 
     .. math:: p_l = \Big\lVert \frac{\partial \text{loss}}{\partial h_l} \Big\rVert_2 \quad\text{over batch and units}
 
@@ -76,7 +78,7 @@ def gradient_profile(model: nn.Module, inputs: Tensor, targets: Tensor, loss: Lo
         inputs, targets: what the model and ``loss(outputs, targets) -> scalar`` take. With replicas the loss is summed over them.
 
     Returns:
-        (..., L) from first to last layer, or (..., T) from first to last time step; leading dimensions are replicas.
+        (..., L), first layer first, or (..., T), first time step first; leading dimensions are replicas.
 
     Raises:
         TypeError: another kind of model. ValueError: a loss that is not a scalar.

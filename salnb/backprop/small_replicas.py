@@ -1,7 +1,7 @@
-"""Backpropagation through time for small replicas side by side: one step of all of them at a time, and nothing copied.
+"""Backpropagation through time for many small replicas: every time step is one product for all replicas, and nothing is copied.
 
-The same derivation as in ``through_time``, which puts all time steps into few large products. Small networks gain nothing from
-large products and lose much by the copies that these need; here every step adds its share of a gradient where that arises.
+The derivation is that of ``through_time``, which joins all time steps in a few large products. Small networks gain nothing from
+large products and lose much time by the copies that these need. Here every time step adds its part to the gradients at once.
 """
 
 import math
@@ -13,15 +13,17 @@ from torch import Tensor
 from ..networks.recurrent import TanhRNN
 from .unrolled import merged
 
-FEWEST, MOST = 4, 4096  # replicas from which on, and numbers in one replica's state up to which, this is the faster way
+# This way is faster from so many replicas on, and up to so many numbers in the state of one replica.
+LEAST_REPLICAS, LARGEST_STATE = 4, 4096
 
 
 def is_small(rnn: TanhRNN, batch: int) -> bool:
-    return bool(rnn.replicas) and math.prod(rnn.replicas) >= FEWEST and batch * max(rnn.n_hidden) <= MOST
+    """Whether this way is faster for the network than the large products of ``through_time``."""
+    return bool(rnn.replicas) and math.prod(rnn.replicas) >= LEAST_REPLICAS and batch * max(rnn.n_hidden) <= LARGEST_STATE
 
 
 def by_step(inputs: Tensor, replicas: tuple[int, ...]) -> Tensor:
-    """(T, ..., B, n_in) -> (T, R, B, n_in), each step laid out for a batched product."""
+    """(T, ..., B, n_in) -> (T, R, B, n_in), each time step contiguous in memory, for a batched product."""
     return merged(inputs, replicas, 1).contiguous()
 
 
@@ -36,21 +38,21 @@ def run_forward(rnn: TanhRNN, x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
     """The states of every layer at every time step, [t][layer] -> (R, B, N), and the outputs (T, R, B, n_out)."""
     rows = [parameters_of(rnn, f"recurrent.{i}") for i in range(len(rnn.recurrent))]
     transposed = [(weight.mT.contiguous(), bias) for weight, bias in rows]
-    reads = parameters_of(rnn, "input")[0].mT.contiguous() if rnn.n_in else None
-    (answer, offset), states, before = parameters_of(rnn, "readout"), [], None
-    outputs = x.new_empty((*x.shape[:-1], answer.shape[-2]))
-    for given, output in zip(x.unbind(0), outputs.unbind(0), strict=True):
+    input_weight = parameters_of(rnn, "input")[0].mT.contiguous() if rnn.n_in else None
+    (readout, readout_bias), states, before = parameters_of(rnn, "readout"), [], None
+    outputs = x.new_empty((*x.shape[:-1], readout.shape[-2]))
+    for step_input, output in zip(x.unbind(0), outputs.unbind(0), strict=True):
         layers = []
         for i, (weight, bias) in enumerate(transposed):
-            if i == 0 and reads is not None:
-                state = torch.baddbmm(bias, given, reads)
+            if i == 0 and input_weight is not None:
+                state = torch.baddbmm(bias, step_input, input_weight)
             else:
                 state = bias.expand(len(weight), x.shape[-2], -1).clone()
             if before is not None:
                 state.baddbmm_(before, weight)
             before = state.tanh_()
             layers.append(before)
-        torch.baddbmm(offset, before, answer.mT, out=output)
+        torch.baddbmm(readout_bias, before, readout.mT, out=output)
         states.append(layers)
     return states, outputs
 
@@ -58,33 +60,33 @@ def run_forward(rnn: TanhRNN, x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
 def run_backward(
     rnn: TanhRNN, x: Tensor, states: Sequence[Sequence[Tensor]], at_outputs: Tensor, window: int | None
 ) -> dict[str, Tensor]:
-    """All gradients, each the sum of what every time step adds to it."""
-    depth, (answer, _) = len(rnn.recurrent), parameters_of(rnn, "readout")
+    """The gradients of all parameters, each a sum over the time steps."""
+    depth, (readout, _) = len(rnn.recurrent), parameters_of(rnn, "readout")
     weights = [parameters_of(rnn, f"recurrent.{i}")[0] for i in range(depth)]
-    of_weights, of_answer = [torch.zeros_like(w) for w in weights], torch.zeros_like(answer)
-    of_reads = answer.new_zeros((len(answer), weights[0].shape[-2], rnn.n_in))
+    of_weights, of_readout = [torch.zeros_like(w) for w in weights], torch.zeros_like(readout)
+    of_input = readout.new_zeros((len(readout), weights[0].shape[-2], rnn.n_in))
     summed = [torch.zeros_like(state) for state in states[0]]
-    asked = at_outputs.flatten(1).any(1).tolist()  # where only the last answer counts, all other steps have no error of their own
-    one, slopes, later = answer.new_ones(()), [torch.empty_like(s) for s in summed], None
+    has_error = at_outputs.flatten(1).any(1).tolist()  # if the loss depends on the last output alone, the others have no error
+    one, slopes, later = readout.new_ones(()), [torch.empty_like(s) for s in summed], None
     for t in reversed(range(len(states))):
         for i in reversed(range(depth)):
             state = states[t][i]
             error = torch.zeros_like(state) if later is None else torch.bmm(later, weights[(i + 1) % depth])
-            if i == depth - 1 and asked[t]:
-                error.baddbmm_(at_outputs[t], answer)
-                of_answer.baddbmm_(at_outputs[t].mT, state)
+            if i == depth - 1 and has_error[t]:
+                error.baddbmm_(at_outputs[t], readout)
+                of_readout.baddbmm_(at_outputs[t].mT, state)
             torch.addcmul(one, state, state, value=-1, out=slopes[i])  # 1 - h^2
             later = error.mul_(slopes[i])
             summed[i].add_(error)
             before = states[t][i - 1] if i else states[t - 1][-1] if t else None
-            if before is not None:  # the first step read the state 0, which adds nothing
+            if before is not None:  # the state before the first step is 0 and adds nothing
                 of_weights[i].baddbmm_(error.mT, before)
             if i == 0 and rnn.n_in:
-                of_reads.baddbmm_(error.mT, x[t])
+                of_input.baddbmm_(error.mT, x[t])
         if window is not None and t % window == 0:
             later = None
     found = {f"recurrent.{i}": (w, s.sum(-2)) for i, (w, s) in enumerate(zip(of_weights, summed, strict=True))}
-    found |= {"readout": (of_answer, at_outputs.sum((0, -2))), "input": (of_reads, None)}
+    found |= {"readout": (of_readout, at_outputs.sum((0, -2))), "input": (of_input, None)}
     gradients = {}
     for name, (by_weight, by_bias) in found.items():
         layer = rnn.get_submodule(name)

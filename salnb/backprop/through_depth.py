@@ -1,4 +1,4 @@
-"""Backpropagation through a deep tanh network with replicas, derived by hand: no graph, and gradients where they lay before."""
+"""Backpropagation through a deep tanh network with replicas, derived by hand; gradients are written into existing memory."""
 
 import torch
 from torch import Tensor, nn
@@ -10,18 +10,18 @@ from .gradient_profile import Loss, scalar_loss
 
 
 def is_plain_tanh(net: nn.Module) -> bool:
-    """Whether this module says all that the network computes: tanh layers with biases, one dimension of replicas."""
+    """Whether the network consists of plain tanh layers and has one dimension of replicas, as ``deep_gradients_`` expects."""
     return type(net) is DeepNet and net.hidden[0].activation == "tanh" and len(net.replicas) == 1
 
 
 def deep_gradients_(net: DeepNet, inputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
-    r"""The gradient of a deep network into every ``parameter.grad``; returns the loss, detached.
+    r"""Writes the gradient of a deep network into every ``parameter.grad`` and returns the loss, detached.
 
     .. math:: e_l = (1 - h_l^2) \odot W_{l+1}^\top e_{l+1}, \qquad \nabla_{W_l} = \sum_b e_l\, h_{l-1}^\top, \qquad
         \nabla_{\theta_l} = \sum_b e_l
 
-    The network is called once, so that whoever watches its passes sees this one. Gradients of an earlier step are written over:
-    for 300 layers, asking for new memory would cost as much as the arithmetic.
+    The network is called once, so that SAL's hooks observe this pass. The gradients of an earlier step are written over: for
+    300 layers, the allocation of new memory would take as long as the arithmetic.
 
     Args:
         net: plain tanh layers, R replicas. inputs: (R, B, n_in). targets: what ``loss(outputs, targets) -> scalar`` takes.
@@ -51,6 +51,7 @@ def deep_gradients_(net: DeepNet, inputs: Tensor, targets: Tensor, loss: Loss) -
 
 
 def write_gradients(layer: ReplicaLinear, error: Tensor, state: Tensor) -> None:
+    """Writes the gradients of a layer, from the error (R, B, N) at its pre-activation and the state (R, B, M) that it read."""
     for parameter in (layer.weight, layer.bias):
         if parameter.grad is None:
             parameter.grad = torch.empty_like(parameter)

@@ -1,4 +1,4 @@
-"""Backpropagation through time, derived by hand: readable, equal to automatic differentiation, replicas included."""
+"""Backpropagation through time for a tanh network, derived by hand; its gradients equal those of automatic differentiation."""
 
 import torch
 from torch import Tensor
@@ -22,7 +22,8 @@ def backprop_through_time(
     Args:
         rnn: a ``TanhRNN``, flat or a ring, with any replicas.
         inputs: (T, B, n_in) or (T, ..., B, n_in). targets: what ``loss(outputs, targets) -> scalar`` takes.
-        window: truncated form: no error crosses the borders at t = window, 2 window, ..., as if the state were detached there.
+        window: for truncated backpropagation: no error passes the time steps t = window, 2 window, ..., as if the state were
+            detached there. None: no truncation.
 
     Returns:
         The loss, detached, and {parameter name: gradient}, equal to automatic differentiation.
@@ -42,8 +43,8 @@ def backprop_through_time(
         raise TypeError(f"rnn: got {type(rnn).__name__}, expected TanhRNN; other modules learn through autograd")
     if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
         raise ValueError(f"window: got {window!r}, expected None or an integer >= 1")
-    replicas, exact = rnn.replicas, torch.autocast(inputs.device.type, enabled=False)  # products in place convert nothing
-    with torch.inference_mode(False), torch.no_grad(), exact:  # what inference mode makes could not be differentiated below
+    replicas, exact = rnn.replicas, torch.autocast(inputs.device.type, enabled=False)  # it does not convert products in place
+    with torch.inference_mode(False), torch.no_grad(), exact:  # tensors of inference mode could not be differentiated below
         inputs = with_replicas(inputs, rnn)
         small = is_small(rnn, inputs.shape[-2])
         with flushed_denormals():
@@ -55,7 +56,7 @@ def backprop_through_time(
                 states = _run_forward(rnn, x, inputs.shape[0], inputs.shape[-2])
                 outputs = affine(rnn.readout.bias, states[-1].flatten(-3, -2), rnn.readout, replicas)
                 outputs = outputs.unflatten(-2, states[-1].shape[-3:-1]).movedim(-3, 0)
-        with torch.enable_grad():  # the loss is the caller's, and so is how it treats small numbers
+        with torch.enable_grad():  # in the caller's loss function denormal numbers are treated as the caller wants
             leaf = outputs.reshape(len(outputs), *replicas, *outputs.shape[-2:]).contiguous().detach().requires_grad_()
             value = scalar_loss(loss(leaf, targets))
             (at_outputs,) = torch.autograd.grad(value, leaf)
@@ -70,14 +71,14 @@ def backprop_through_time(
 
 
 def _run_forward(rnn: TanhRNN, x: Tensor, n_steps: int, batch: int) -> list[Tensor]:
-    """The states of every layer of the ring: what comes from outside and the bias first, the rest step by step, in place."""
+    """The states of every layer of the ring. Inputs and biases are added first, for all steps; the states follow step by step."""
     drives = [affine(rnn.recurrent[0].bias, x, rnn.input, rnn.replicas)]
     for layer in rnn.recurrent[1:]:
         bias = merged(layer.bias, rnn.replicas).unsqueeze(-2)
-        # A copy even where a single row would do as it is: what follows works in place, and the bias is the network's.
+        # Always a copy: the code below works in place, and the bias belongs to the network.
         drives.append(bias.expand(*drives[0].shape[:-1], -1).clone())
     states = [to_steps(drive, n_steps, batch) for drive in drives]
-    # W^T laid out in memory, not only as a view: a product of small matrices is up to twice as fast.
+    # A contiguous copy of the transposed W and not a view: it makes products of small matrices up to twice as fast.
     weights = [merged(layer.connected_weight(), rnn.replicas).mT.contiguous() for layer in rnn.recurrent]
     add_product_ = Tensor.baddbmm_ if rnn.replicas else Tensor.addmm_
     before = None  # the state before the first step is 0
@@ -97,7 +98,7 @@ def _run_backward(rnn: TanhRNN, at_outputs: Tensor, states: list[Tensor], window
     add_product_ = Tensor.baddbmm_ if rnn.replicas else Tensor.addmm_
     pairs = [list(zip(e.unbind(-3), s.unbind(-3), strict=True)) for e, s in zip(errors, states, strict=True)]
     one, slopes = states[0].new_ones(()), [torch.empty_like(s.select(-3, 0)) for s in states]
-    later = None  # the error of the layer that reads this one: the next one's now, or the first one's at the next time step
+    later = None  # the error of the layer that reads this one: the next layer, or the first layer at the next time step
     for t in reversed(range(len(pairs[0]))):
         for i in reversed(range(len(pairs))):
             error, state = pairs[i][t]
@@ -111,14 +112,14 @@ def _run_backward(rnn: TanhRNN, at_outputs: Tensor, states: list[Tensor], window
 
 
 def _outer_products(rnn, x, states, errors, at_outputs) -> dict[str, Tensor]:
-    """Every weight's gradient is a sum over time and batch of error times input: one product per layer."""
+    """All gradients. That of a weight is the sum of error times input over time and batch: one product for each layer."""
     batch, last = states[0].shape[-2], states[-1].flatten(-3, -2)
     befores = [last[..., :-batch, :], *(s.flatten(-3, -2) for s in states[:-1])]
     pairs = {f"recurrent.{i}": (e.flatten(-3, -2), b) for i, (e, b) in enumerate(zip(errors, befores, strict=True))}
     gradients = {"input.weight": (pairs["recurrent.0"][0].mT @ x).reshape(rnn.input.weight.shape)}
     for name, (error, before) in {**pairs, "readout": (at_outputs, last)}.items():
         layer: ReplicaLinear = rnn.get_submodule(name)
-        read = error[..., error.shape[-2] - before.shape[-2] :, :]  # the first step read the state 0, which adds nothing
+        read = error[..., error.shape[-2] - before.shape[-2] :, :]  # the state before the first step is 0 and adds nothing
         gradient = (read.mT @ before).reshape(layer.weight.shape)
         gradients[f"{name}.weight"] = gradient if layer.mask is None else gradient * layer.mask
         gradients[f"{name}.bias"] = error.sum(-2).reshape(layer.bias.shape)

@@ -1,7 +1,7 @@
-"""How a recurrent network's whole sequence lies in memory, so that few large products do most of the work.
+"""The layout in memory of a recurrent network's whole sequence, with which a few large products do most of the work.
 
-Everything is (R, T, B, N), with all replicas as R and no R where there are none. A step is then one slice, and all steps
-together are rows, (R, T·B, N): whatever need not wait for its turn is one product.
+Every tensor is (R, T, B, N), where all replica dimensions are merged into R, or (T, B, N) without replicas. Then a time step is
+one slice, and all time steps together are rows, (R, T·B, N). Whatever does not depend on the order in time is one product.
 """
 
 import torch
@@ -12,7 +12,7 @@ from ..networks.recurrent import TanhRNN
 
 
 def with_replicas(inputs: Tensor, rnn: TanhRNN) -> Tensor:
-    """(T, B, n_in) or (T, ..., B, n_in) -> (T, ..., B, n_in)."""
+    """Inputs (T, B, n_in) or (T, ..., B, n_in) as (T, ..., B, n_in), after a check of their shape."""
     if inputs.ndim == 3:  # shared by the replicas
         inputs = inputs.reshape(len(inputs), *[1] * len(rnn.replicas), *inputs.shape[1:])
     lead = inputs.shape[1:-2]
@@ -22,13 +22,13 @@ def with_replicas(inputs: Tensor, rnn: TanhRNN) -> Tensor:
             f"inputs: got shape {tuple(inputs.shape)}, expected (T, B, {rnn.n_in}) or "
             f"(T, {''.join(f'{r}, ' for r in rnn.replicas)}B, {rnn.n_in}), time first"
         )
-    # Without inputs only their shape counts.
+    # A network without inputs uses only the shape of this tensor; it needs the network's dtype and device.
     inputs = inputs if rnn.n_in else inputs.to(rnn.readout.weight)
     return inputs.expand(len(inputs), *rnn.replicas, *inputs.shape[-2:])
 
 
 def merged(tensor: Tensor, replicas: tuple[int, ...], first: int = 0) -> Tensor:
-    """All replica dimensions, which start at ``first``, as one."""
+    """Merges all replica dimensions, which begin with dimension ``first``, into one."""
     return tensor.flatten(first, first + len(replicas) - 1) if len(replicas) > 1 else tensor
 
 
@@ -38,11 +38,11 @@ def to_rows(tensor: Tensor, replicas: tuple[int, ...]) -> Tensor:
 
 
 def to_steps(rows: Tensor, n_steps: int, batch: int) -> Tensor:
-    """(R, T·B, N) -> (R, T, B, N), laid out in memory for work on one step after the other."""
+    """(R, T·B, N) -> (R, T, B, N), contiguous in memory."""
     return rows.unflatten(-2, (n_steps, batch)).contiguous()
 
 
 def affine(bias: Tensor, rows: Tensor, layer: ReplicaLinear, replicas: tuple[int, ...]) -> Tensor:
-    """W x + θ of every row at once; the bias need not be the layer's own."""
+    """W x + θ of all rows; the bias may be that of another layer."""
     product = torch.baddbmm if replicas else torch.addmm
     return product(merged(bias, replicas).unsqueeze(-2), rows, merged(layer.connected_weight(), replicas).mT)

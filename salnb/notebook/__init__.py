@@ -1,6 +1,6 @@
-"""What a chapter needs around the mathematics: figures in one style, sliders, intervals, the claims ledger.
+"""Tools for chapters: one style for all figures, sliders, confidence intervals, stored results, and the claims ledger.
 
-Used by every chapter; the ledger also by *The claims ledger* in the appendix.
+Used by every chapter, and by the pages on claims and on speed in the appendix.
 """
 
 from .book_files import read_results

@@ -1,4 +1,4 @@
-"""Files of the book that the library reads: the claims ledger and the stored results, in a checkout or in an installed wheel."""
+"""The files of the book that the library reads: the claims ledger and the stored results."""
 
 import json
 import os
@@ -9,7 +9,7 @@ BOOK = PACKAGE.parent / "book"  # in a checkout
 
 
 def data_path(name: str) -> Path:
-    """A file of the book: beside the package in a checkout, inside it where it was installed from a wheel."""
+    """The path of a file of the book. In a checkout it lies beside the package; in an installed wheel, inside the package."""
     for candidate in (BOOK / name, PACKAGE / "data" / name):
         if candidate.exists():
             return candidate
@@ -17,12 +17,12 @@ def data_path(name: str) -> Path:
 
 
 def read_results(name: str) -> dict:
-    """A stored paper-scale result from ``book/results``, with the provenance that was written with it."""
+    """The stored results of paper-scale runs in the file ``book/results/<name>.json``, each with its provenance."""
     return json.loads(data_path(f"results/{name}.json").read_text(encoding="utf-8"))
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes all or nothing: an interrupted run leaves the old file as it was."""
+    """Writes a file in one step: if the program is interrupted, the old file is still complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}.tmp")
     scratch.write_text(text, encoding="utf-8")

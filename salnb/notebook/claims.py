@@ -22,7 +22,7 @@ def ledger() -> dict[str, dict]:
 
 
 def decide(interval: tuple[float, float], confirm: list[float], refute: list[list[float]]) -> str:
-    """"confirmed" or "refuted" if the whole interval lies inside the one or the other region, else "undecided"."""
+    """Returns "confirmed" or "refuted" if the whole interval lies in a region of this kind, else "undecided"."""
     low, high = interval
     if confirm[0] <= low and high <= confirm[1]:
         return "confirmed"
@@ -30,7 +30,7 @@ def decide(interval: tuple[float, float], confirm: list[float], refute: list[lis
 
 
 def check(claim: str, values: Iterable[float]) -> str:
-    """Holds new measurements against the ledger, prints one line and returns the verdict.
+    """Compares new measurements with the ledger, prints one line and returns the verdict.
 
     Args:
         claim: its id. values: the measured quantity, one number per independent seed.
@@ -40,11 +40,11 @@ def check(claim: str, values: Iterable[float]) -> str:
         ClaimError: the values give another verdict than the ledger states.
     """
     sample = np.asarray(list(values), dtype=float).ravel()
-    return _hold(claim, sample.mean() if sample.size else 0.0, lambda: confidence_interval(sample), sample.size)
+    return _compare(claim, sample.mean() if sample.size else 0.0, lambda: confidence_interval(sample), sample.size)
 
 
 def check_shares(claim: str, ours: tuple[int, int], others: tuple[int, int]) -> str:
-    """The same for a claim about shares: how many of how many networks held with SAL, and how many without.
+    """Does the same as ``check`` for a claim about shares: how many of how many networks held with SAL, and how many without.
 
     Returns:
         the verdict on the difference of the two shares, by Newcombe's interval.
@@ -53,11 +53,11 @@ def check_shares(claim: str, ours: tuple[int, int], others: tuple[int, int]) -> 
         ValueError: an unknown claim, impossible counts. ClaimError: as ``check``.
     """
     difference = ours[0] / max(ours[1], 1) - others[0] / max(others[1], 1)
-    return _hold(claim, difference, lambda: difference_interval(*ours, *others), ours[1] + others[1])
+    return _compare(claim, difference, lambda: difference_interval(*ours, *others), ours[1] + others[1])
 
 
-def _hold(claim: str, mean: float, interval_of: Callable[[], tuple[float, float]], n: int) -> str:
-    """Prints a measurement beside the ledger's verdict, which has to be the same."""
+def _compare(claim: str, mean: float, interval_of: Callable[[], tuple[float, float]], n: int) -> str:
+    """Prints the verdict on a measurement; it is an error if it differs from the ledger's verdict."""
     claims = ledger()
     if claim not in claims:
         raise ValueError(f"claim: got {claim!r}, expected one of {', '.join(claims)}")
@@ -74,11 +74,12 @@ def _hold(claim: str, mean: float, interval_of: Callable[[], tuple[float, float]
 
 
 def _rounded(value: float) -> str:
-    """Three decimals with a sign, and no such thing as minus zero."""
+    """The value with three decimals and a sign; zero never gets a minus sign."""
     return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
 
 
 def _measured(entry: dict) -> str:
+    """The stored measurement of a claim, as text for the table."""
     if entry["verdict"] == "open":
         return "not yet measured"
     stored = read_results("claims").get(entry["id"])
@@ -90,7 +91,7 @@ def _measured(entry: dict) -> str:
 
 
 def markdown_table() -> str:
-    """The ledger as a Markdown table: paper says, we measured, seeds, verdict."""
+    """The ledger as a Markdown table with a row for each claim."""
     lines = ["| claim | the paper says | source | we measured | verdict |", "|---|---|---|---|---|"]
     for entry in ledger().values():
         note = f" {entry['reason']}" if entry.get("reason") else ""

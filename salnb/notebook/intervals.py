@@ -18,10 +18,10 @@ def confidence_interval(values: Iterable[float]) -> tuple[float, float]:
 
 
 def share_interval(successes: int, n: int) -> tuple[float, float]:
-    """95 % interval (Wilson's) of a share of which ``successes`` of ``n`` were seen.
+    """95 % confidence interval (Wilson's) of a share, from ``successes`` in ``n`` tries.
 
     Args:
-        successes: how many of n; n: independent tries, here networks with weights and data of their own.
+        successes: number of successful tries. n: number of independent tries, here networks, each with its own weights and data.
 
     Raises:
         ValueError: n below 1, or more successes than tries.
@@ -41,7 +41,7 @@ def share_interval(successes: int, n: int) -> tuple[float, float]:
 
 
 def difference_interval(a: int, n_a: int, b: int, n_b: int) -> tuple[float, float]:
-    """95 % interval of the difference of two shares, a of n_a minus b of n_b, from Wilson's intervals of the two.
+    """95 % confidence interval of the difference of two shares, a of n_a minus b of n_b, from Wilson's intervals of both.
 
     Source: R. G. Newcombe, Statistics in Medicine 17 (1998), method 10.
 

@@ -8,11 +8,11 @@ Slider = tuple[float, float, float, float]  # lowest, highest, step, start
 
 
 def explore(draw: Callable[..., object], **controls: "Slider | Sequence[str]") -> None:
-    """Calls ``draw`` with a slider or a menu per keyword in a live notebook, and once with the starts everywhere else.
+    """Draws a figure with a slider or a menu for each keyword; outside a live notebook, once and with the start values.
 
     Args:
         draw: a function of the named quantities that draws a figure.
-        controls: (lowest, highest, step, start) for a slider, or a list of names for a menu that starts at its first.
+        controls: (lowest, highest, step, start) for a slider, or a list of names for a menu, which starts with the first one.
 
     Raises:
         ValueError: controls of another form.
@@ -40,10 +40,11 @@ def explore(draw: Callable[..., object], **controls: "Slider | Sequence[str]") -
 
 
 def _widget(ipywidgets, control):
+    """The slider or the menu of one control."""
     if isinstance(control, list):
         return ipywidgets.Dropdown(options=control, value=control[0])
     lowest, highest, step, start = control
     whole = all(isinstance(v, int) for v in control)
-    # Redrawing only when the slider is let go keeps slow figures from queueing up.
+    # The figure is drawn again only when the reader releases the slider; otherwise slow figures would wait in a queue.
     kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
     return kind(min=lowest, max=highest, step=step, value=start, continuous_update=False)

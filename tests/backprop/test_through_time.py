@@ -19,7 +19,7 @@ CASES = [(7, (), 1.0), (7, (3,), 1.0), ((5, 6), (), 0.5), ((5, 6, 4), (2, 3), 1.
 @pytest.fixture(autouse=True, params=["in large products", "side by side"])
 def way(request, monkeypatch):
     """Each of the two ways in which the same sums are made."""
-    monkeypatch.setattr(small_replicas, "FEWEST", 1 if request.param == "side by side" else 1_000_000)
+    monkeypatch.setattr(small_replicas, "LEAST_REPLICAS", 1 if request.param == "side by side" else 1_000_000)
 
 
 def squared(outputs, targets):
