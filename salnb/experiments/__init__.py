@@ -1,7 +1,7 @@
 """The paper-scale runs of the book's first part, in four rooms: tasks, training, measurements, results.
 
-Used by *Log-sensitivity is the exponent*, *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spectral radius*
-and *What SAL cannot do*.
+Used by *From a neuron to a network*, *Log-sensitivity is the exponent*, *Three hundred layers*, *Three hundred steps*,
+*SAL against a tuned spectral radius* and *What SAL cannot do*.
 """
 
 from .measurements.exponent_under_sal import (

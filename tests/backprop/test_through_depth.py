@@ -7,7 +7,7 @@ import torch
 
 from salnb import SAL, DeepNet
 from salnb.backprop.through_depth import deep_gradients_, is_plain_tanh
-from salnb.experiments.training.baselines import DeepContestant
+from salnb.experiments.training.baselines import DeepBaseline
 from salnb.experiments.training.optimization import losses, set_gradients
 from tests.problems import seeded
 from tests.tolerances import SAFETY, astray, rounding, within
@@ -86,5 +86,5 @@ def test_only_plain_tanh_networks_are_taken():
     settings = dict(gain=1.0, replicas=(4,))
     other = [DeepNet(2, 6, 3, 4, gain=1.0), DeepNet(2, 6, 3, 4, gain=1.0, replicas=(2, 2)), torch.nn.Linear(2, 2),
              DeepNet(2, 6, 3, 4, activation="relu", **settings),
-             DeepContestant(2, 6, 3, 4, architecture="residual", **settings)]  # fmt: skip
+             DeepBaseline(2, 6, 3, 4, architecture="residual", **settings)]  # fmt: skip
     assert not any(map(is_plain_tanh, other))

@@ -1,4 +1,4 @@
-"""Measurements on networks that learn nothing: the exponent under SAL, transmission through a layer, spectra of random networks.
+"""Measurements on networks that learn no task: the exponent under SAL, the growth in one layer, spectra of random networks.
 
 Used by *Log-sensitivity is the exponent*, *From a neuron to a network* and *The whole spectrum*.
 """

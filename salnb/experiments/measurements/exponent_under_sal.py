@@ -16,16 +16,16 @@ from ...sal.optimizer import SAL
 
 @dataclass(frozen=True)
 class FollowedExponent:
-    """A recurrent network under SAL, looked at C times; R independent networks. All logs in nats per time step.
+    """C measurements of R independent recurrent networks under SAL. All logs are in nats per time step.
 
     Attributes:
-        passes: (C,), SAL passes made before each look.
-        log_sensitivity: (C, R), of the measured window, summed over the layers of a ring.
-        exponent: (C, R), the maximum Lyapunov exponent of the same window; stderr: (C, R).
-        log_radius: (C, R), log of the spectral radius of the (product of the) weight matrices.
+        passes: (C,), number of SAL passes before each measurement.
+        log_sensitivity: (C, R), over the time steps of the measurement, summed over the layers of a ring.
+        exponent: (C, R), the maximum Lyapunov exponent over the same time steps. stderr: (C, R), its standard error.
+        log_radius: (C, R), log of the spectral radius of the weight matrix, in a ring of the product of all matrices.
         log_row_norm: (C, R), log of the RMS row norm of the weights, summed over the layers.
         activity: (C, R), root mean square of the states.
-        seconds: wall time; device: where it ran; settings: the arguments.
+        seconds: running time. device: the device of the run. settings: the arguments.
     """
 
     passes: list[int]
@@ -40,7 +40,7 @@ class FollowedExponent:
     settings: dict
 
     def as_json(self) -> dict:
-        """Plain lists, rounded to what is meaningful, for ``book/results``."""
+        """All attributes as numbers and lists, tensors rounded to five decimals, for ``book/results``."""
         rounded = lambda t: [[round(v, 5) for v in row] for row in t.tolist()]  # noqa: E731
         return {name: rounded(v) if isinstance(v, Tensor) else v for name, v in asdict(self).items()}
 
@@ -54,7 +54,7 @@ def log_spectral_radius(weights: Sequence[Tensor]) -> Tensor:
 
 
 def log_rms_row_norm(weights: Sequence[Tensor]) -> Tensor:
-    """Log RMS row norm (...) summed over layers: the log-sensitivity that the net has while its neurons are not saturated."""
+    """Log RMS row norm (...), summed over the layers: the log-sensitivity of a network whose neurons are not saturated."""
     return sum(0.5 * weight.square().sum(-1).mean(-1).log() for weight in weights)
 
 
@@ -65,18 +65,19 @@ def follow_exponent(
     noise: float = 0.01, seed: int = 0, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32,
     progress: bool = False,
 ) -> FollowedExponent:  # fmt: skip
-    """Lets SAL raise the sensitivity of small random RNNs and follows log-sensitivity and exponent side by side.
+    """Lets SAL raise the sensitivity of random RNNs, and measures log-sensitivity and exponent several times on the way.
 
     Args:
-        n_hidden: N, or sizes of a ring of layers. gain: expected row norm at the start. connectivity: share of connections.
-        replicas: R, independent networks, each with its own weights, start and noise.
+        n_hidden: N, or sizes of a ring of layers. gain: expected row norm at the start.
+        connectivity: share of the connections that exist.
+        replicas: R, independent networks, each with its own weights, first state and noise.
         lr, decay, rule, target, average: SAL's settings.
         n_passes: SAL steps in all, each after ``pass_steps`` time steps.
-        n_looks: number of measurements, spread over the run; each is over ``look_steps`` time steps with frozen weights,
-            after ``warmup`` steps that align the tangent.
-        noise: standard deviation of a common white-noise input's contribution to each pre-activation; it keeps a
-            network below the edge from falling exactly silent.
-        seed: of weights, starts and noise. device, dtype: as in torch. progress: show a progress bar.
+        n_looks: number of measurements, spread evenly over the run. Each takes ``look_steps`` time steps with fixed weights,
+            after ``warmup`` time steps that align the tangent.
+        noise: all neurons get the same white noise as input; this is the standard deviation of what it adds to a
+            pre-activation. Without noise the state of a network below the edge of chaos would become exactly 0.
+        seed: of weights, first states and noise. device, dtype: as in torch. progress: show a progress bar.
 
     Returns:
         ``FollowedExponent``.
@@ -105,7 +106,7 @@ def follow_exponent(
         spectrum = lyapunov_spectrum(step, state[:, 0], n_steps=look_steps, n_warmup=warmup, k=1, history=False,
                                      inputs=drive[:, :, 0])  # fmt: skip
         warm = rnn(drive[:warmup], state)[1][-1] if warmup else state
-        states = rnn(drive[warmup:], warm)[1]  # one pass over exactly the window of the exponent; no SAL step follows it
+        states = rnn(drive[warmup:], warm)[1]  # SAL observes the steps of the exponent, too
         weights = [layer.weight.detach() for layer in rnn.recurrent]
         rows.append((sal.log_sensitivity().sum(0), spectrum.exponents[:, 0], spectrum.stderr[:, 0], log_spectral_radius(weights),
                      log_rms_row_norm(weights), states.square().mean((0, 2, 3)).sqrt()))  # fmt: skip
@@ -125,9 +126,9 @@ def follow_exponent(
 
 
 def predicted_offset(n: int | tuple[int, ...], *, connectivity: float = 1.0, samples: int = 200, seed: int = 1) -> Tensor:
-    """Log spectral radius minus log RMS row norm of fresh random networks (samples,): what finite size adds to the exponent.
+    """Log spectral radius minus log RMS row norm of random networks (samples,): the finite-size offset of the exponent.
 
-    The matrices have nothing to do with any trained network; only their size and connectivity are the same.
+    The networks are drawn anew. With a trained network they share only the size and the connectivity.
     """
     sizes, generator = (n,) if isinstance(n, int) else n, torch.Generator().manual_seed(seed)
     rnn = TanhRNN(0, sizes, 0, gain=1.0, replicas=(samples,), connectivity=connectivity, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""One layer at a given sensitivity: how much it stretches a random change forward and a random gradient backward."""
+"""The growth in one layer at a given sensitivity: of a random change forward, and of a random gradient backward."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,18 @@ from ...common.arguments import check_sizes
 from ...sal.rule import AVERAGES
 from ...sensitivity.activations import Activation, activation_formulas
 
-HALVINGS = {torch.float32: 22, torch.float64: 50}  # of an interval of row lengths: to the last digit
-STEP = 2**0.25  # factor between lengths tried before the bisection
-LONGEST = 1e3  # row length at which the search gives up
+BISECTIONS = {torch.float32: 22, torch.float64: 50}  # halvings of an interval of row lengths until no digit changes any more
+FACTOR = 2**0.25  # between the row lengths that are tried before the bisection
+LONGEST = 1e3  # if a row length above this is not enough, the search ends with an error
 
 
 class LayerGrowth(NamedTuple):
-    """What a layer does to random changes, one number per network."""
+    """The growth of random changes and gradients in a layer and its sensitivity, one number per network."""
 
-    forward: Tensor  # (R,), mean log growth of a change of the inputs, in nats per layer
-    backward: Tensor  # (R,), the same of a gradient that arrives at the outputs
-    mean: Tensor  # (R,), mean sensitivity over neurons and fresh samples
-    rms: Tensor  # (R,), its root mean square
+    forward: Tensor  # (R,), mean log growth of a random change of the inputs, in nats per layer
+    backward: Tensor  # (R,), mean log growth of a random gradient at the outputs, on its way to the inputs
+    mean: Tensor  # (R,), mean sensitivity over neurons and samples
+    rms: Tensor  # (R,), root mean square of the sensitivity over neurons and samples
 
 
 def scale_rows(
@@ -42,7 +42,7 @@ def scale_rows(
     Raises:
         ValueError: an unknown average, a target that is not positive, or one that no row length reaches.
 
-    Source: this project's; SAL changes directions and biases as well.
+    Source: this project. Unlike this function, SAL also changes the directions of the rows, and the biases.
 
     Example:
         >>> scale_rows(torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2))
@@ -54,25 +54,26 @@ def scale_rows(
         raise ValueError(f"target: got {target!r}, expected a sensitivity > 0")
     slope, power = activation_formulas(activation).slope, 1 if average == "mean" else 2
     rows = weight / torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
-    along = inputs @ rows.mT  # (..., B, N): where each sample lies along each row
+    unit_pre_activation = inputs @ rows.mT  # (..., B, N), pre-activations for rows of length 1
 
-    def reached(length: Tensor) -> Tensor:
-        return length * slope(length.unsqueeze(-2) * along).abs().pow(power).mean(-2).pow(1 / power)
+    def sensitivity_at(length: Tensor) -> Tensor:
+        return length * slope(length.unsqueeze(-2) * unit_pre_activation).abs().pow(power).mean(-2).pow(1 / power)
 
     steepest = slope(torch.linspace(-10, 10, 2001, dtype=weight.dtype, device=weight.device)).abs().max()
-    high = torch.ones_like(along[..., 0, :]) * target / steepest  # no shorter row can do
-    while bool((short := reached(high) < target).any()):  # the first length that is long enough, so a later fall is no matter
+    high = torch.ones_like(unit_pre_activation[..., 0, :]) * target / steepest  # a shorter row cannot reach the target
+    while bool((too_short := sensitivity_at(high) < target).any()):
+        # The search takes the first length that is enough. Above it the sensitivity may fall again.
         if high.max() > LONGEST:
             raise ValueError(
                 f"target: no row length brings the {average} sensitivity of every neuron to {target}; with a bounded "
                 "activation there is a ceiling, which falls with the size of the inputs: use smaller inputs"
             )
-        high = torch.where(short, STEP * high, high)
-    low = high / STEP
-    for _ in range(HALVINGS.get(weight.dtype, 22)):
+        high = torch.where(too_short, FACTOR * high, high)
+    low = high / FACTOR
+    for _ in range(BISECTIONS.get(weight.dtype, 22)):
         middle = (low + high) / 2
-        short = reached(middle) < target
-        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+        too_short = sensitivity_at(middle) < target
+        low, high = torch.where(too_short, middle, low), torch.where(too_short, high, middle)
     return rows * high.unsqueeze(-1)
 
 
@@ -82,20 +83,20 @@ def measure_growth(
     """Log growth per unit of a random change through a layer, forward and backward, averaged over the samples.
 
     Args:
-        weight: (R, N, M). bias: (R, N). inputs: (R, B, M), one change and one gradient is drawn for each sample.
-        activation: f by name or as its ``nn.Module``. generator: of the changes.
+        weight: (R, N, M). bias: (R, N). inputs: (R, B, M), one random change and one random gradient is drawn for each sample.
+        activation: f by name or as its ``nn.Module``. generator: of the changes and gradients.
     """
     pre_activation = inputs @ weight.mT + bias.unsqueeze(-2)
     slope = activation_formulas(activation).slope(pre_activation)
     change = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
     gradient = torch.randn(slope.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
 
-    def grown(after: Tensor, before: Tensor) -> Tensor:
+    def log_growth(after: Tensor, before: Tensor) -> Tensor:
         return 0.5 * (after.square().mean(-1) / before.square().mean(-1)).log().mean(-1)
 
     sensitivity = slope.abs() * torch.linalg.vector_norm(weight, dim=-1).unsqueeze(-2)
     return LayerGrowth(
-        forward=grown(slope * (change @ weight.mT), change), backward=grown((slope * gradient) @ weight, gradient),
+        forward=log_growth(slope * (change @ weight.mT), change), backward=log_growth((slope * gradient) @ weight, gradient),
         mean=sensitivity.mean((-2, -1)), rms=sensitivity.square().mean((-2, -1)).sqrt(),
     )  # fmt: skip
 
@@ -104,20 +105,20 @@ def layer_growth(
     width: int = 64, activation: str | nn.Module | Activation = "tanh", *, average: str = "mean", size: float = 0.5,
     replicas: int = 16, samples: int = 256, seed: int = 0, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32,
 ) -> LayerGrowth:  # fmt: skip
-    """Draws random square layers, scales every neuron to sensitivity 1 and measures what passes through, both ways.
+    """Draws random square layers, scales every neuron to sensitivity 1 and measures the log growth forward and backward.
 
     Args:
         width: N, of inputs and of neurons. activation: f by name or as its ``nn.Module``.
         average: which average of each neuron's sensitivity is set to 1, see ``scale_rows``.
         size: standard deviation of the inputs, Gaussian with mean 0; weights are Gaussian, biases 0.
-        replicas: R, independent layers. samples: B inputs to set the layer with, and B fresh ones to measure it with.
+        replicas: R, independent layers. samples: B inputs with which the rows are scaled, and B other inputs for the measurement.
         seed: of everything random. device, dtype: as in torch.
 
     Returns:
         ``LayerGrowth``: logs in nats per layer, one per replica.
 
     Raises:
-        ValueError: a size that is not positive, sizes below 1, or a sensitivity of 1 that is out of reach.
+        ValueError: a size that is not positive, sizes below 1, or no row length that gives a sensitivity of 1.
 
     Example:
         >>> layer_growth(8, "relu", average="rms", replicas=2, samples=50).forward.shape

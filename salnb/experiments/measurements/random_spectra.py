@@ -1,4 +1,4 @@
-"""Lyapunov spectra of random networks: their shape at every size, dimension and entropy at every gain."""
+"""Lyapunov spectra of random networks: their shape at several sizes, their dimension and entropy rate at several gains."""
 
 import time
 
@@ -9,7 +9,7 @@ from ...lyapunov.exponents import lyapunov_spectrum
 from ...networks.recurrent import TanhRNN
 from ...networks.steps import rnn_step
 
-# All exponents at one gain, for networks of growing size, and the leading half of them along the gain.
+# First: all exponents of networks of several sizes, at one gain. Second: the leading half of the exponents at several gains.
 SHAPES = [dict(n=n, gain=2.0, replicas=replicas, n_steps=n_steps, n_warmup=300, k=n, seed=500 + n)
           for n, replicas, n_steps in ((100, 16, 1000), (200, 8, 1000), (400, 4, 600), (800, 3, 400))]  # fmt: skip
 
@@ -23,7 +23,7 @@ SPECTRA = {f"all of {run['n']}": run for run in SHAPES} | {f"{run['n']} at {run[
 
 
 def log_volume(rnn: TanhRNN, state: Tensor, *, n_steps: int, n_warmup: int = 0) -> Tensor:
-    r"""Mean log volume change (R,) per step of flat networks without input, what all exponents must sum to.
+    r"""Mean log volume change (R,) per step of flat networks without input. It equals the sum of all exponents.
 
     .. math:: \ln|\det J| = \ln|\det W| + \sum_i \ln(1 - h_i^2)
 
@@ -48,10 +48,10 @@ def random_spectrum(*, n: int, gain: float, replicas: int, n_steps: int, n_warmu
 
     Args:
         n: N. gain: g, weights are Gaussian with variance g²/N. replicas: R, networks drawn independently.
-        n_steps, n_warmup, k: as for ``lyapunov_spectrum``. seed: of weights and starts.
+        n_steps, n_warmup, k: as for ``lyapunov_spectrum``. seed: of weights and first states.
 
     Returns:
-        Plain numbers: ``exponents`` (k,) and their standard ``error``, mean and scatter over the networks; for each network
+        Plain numbers: ``exponents`` (k,), their means over the networks, and ``error``, the standard errors; for each network
         ``dimension`` (Kaplan–Yorke), ``entropy`` rate in nats per step, ``largest`` exponent and its own ``stderr``; with
         k = N also ``sum_error``, the largest distance of a sum of exponents from the mean log volume change; ``seconds``
         and the ``settings``.

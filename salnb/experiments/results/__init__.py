@@ -1,4 +1,4 @@
-"""Every paper-scale run of the book: what is run, where it is stored, how many networks succeeded, what the claims' figures are.
+"""The plan of all paper-scale runs, their stored results, the held-accuracy count, and the claims' figures computed from them.
 
 Used by the experiment chapters, which draw what is stored, and by ``make results``, which runs what is missing.
 """

@@ -1,4 +1,4 @@
-"""`make results`: runs every paper-scale experiment that is not stored yet, and the claims' figures from all of them."""
+"""`make results`: runs every paper-scale experiment that is not stored yet, then computes the claims' figures from all runs."""
 
 import argparse
 import os

@@ -27,7 +27,7 @@ def label(n_hidden: int | tuple[int, ...], connectivity: float) -> str:
 
 
 def measurement_jobs() -> Iterator[tuple[str, str, dict]]:
-    """All runs: (file, name in it, arguments of what makes it). Every run has seeds of its own."""
+    """All runs: (file, name in it, arguments of its function). Every run has seeds of its own."""
     common = dict(replicas=10, n_passes=720, n_looks=13, look_steps=800, warmup=300)
     for i, (n, connectivity) in enumerate(FLAT + RINGS):
         yield "exponent_architectures", label(n, connectivity), dict(common, n_hidden=n, connectivity=connectivity, seed=100 + i)
@@ -86,7 +86,7 @@ def search_jobs() -> Iterator[tuple[str, dict]]:
         yield f"lag, SGD {text}, SAL before", dict(lag, optimizer="sgd", lr=lr, sal=LAG)
 
 
-# --- other learning rates: a start without SAL that fails at SAL's rate may only have the wrong rate --------------------------
+# --- other learning rates: a start without SAL may fail at SAL's rate only because this rate does not suit it -------------------
 # So the most important starts are also trained at a slower and at a faster rate.
 Named = Iterator[tuple[str, dict]]
 TASKS = ("disc_and_ring", "parity", "two_moons")
@@ -120,7 +120,7 @@ def lag_rates() -> Named:
         for name in ("SAL", "gain 1", "gain 1.05", "gain 1.1", "orthogonal", "SAL throughout, falling", "relu"):
             yield f"xor, {name}, rate {lr:g}", dict(lr=lr, **STARTS[name])
     yield "xor, relu, rate 1e-05", dict(lr=1e-5, **STARTS["relu"])  # it leaves the identity within a few larger steps
-    for lr in (1e-4, 3e-4, 1e-3):  # the two that did best once more, a comparison that was planned before it was run
+    for lr in (1e-4, 3e-4, 1e-3):  # the two best starts again, in a comparison that was planned before the runs
         for name in ("SAL", "gain 1.1"):
             yield f"xor, {name}, rate {lr:g}, again", dict(lr=lr, replicas=32, **STARTS[name])
 
@@ -133,7 +133,7 @@ GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 
 
 def depth_jobs() -> Iterator[tuple[str, dict]]:
-    """Networks of 300 layers (and others), by name."""
+    """The training runs of deep networks, by name; most have 300 layers."""
     starts = {f"gain {g:g}": dict(NONE, gain=g) for g in (1.0, 1.1, 0.9, 1.2)}
     others = {"orthogonal": STARTS["orthogonal"], "xavier": dict(NONE, gain=1.0, init="xavier"),
               "layer norm": STARTS["layer norm"], "residual": dict(NONE, gain=1.0, architecture="residual")}  # fmt: skip
@@ -172,7 +172,7 @@ def depth_jobs() -> Iterator[tuple[str, dict]]:
 
 
 def lag_jobs() -> Iterator[tuple[str, dict]]:
-    """Networks that carry something over 300 time steps (and others), by name."""
+    """The training runs of recurrent networks, by name; most have a lag of 300 time steps."""
     tuned = {f"gain {g:g}": dict(NONE, gain=g) for g in GAINS}
     orthogonal = STARTS["orthogonal"]
     cells = {cell: dict(NONE, cell=cell) for cell in ("relu", "gru", "lstm")}
@@ -196,10 +196,10 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     yield "xor, SAL from 1", dict(gain=1.0)
     for name in ("gain 0.8", "gain 1.2", "gain 1.3"):
         yield f"xor, {name}", tuned[name]
-    for gain in (1.5, 2.0):  # where the window ends
+    for gain in (1.5, 2.0):  # to find the largest gain that learns
         yield f"xor, gain {gain:g}", dict(NONE, gain=gain)
     yield "xor, orthogonal + SAL", dict(init="orthogonal")
-    yield "xor, orthogonal + SAL by RMS", dict(init="orthogonal", sal=dict(average="rms"))  # the mean never gets there
+    yield "xor, orthogonal + SAL by RMS", dict(init="orthogonal", sal=dict(average="rms"))  # the mean never reaches the target
     throughout, falling = dict(sal=THROUGHOUT), dict(sal=FALLING)
     yield "xor, SAL throughout", throughout
     both = dict(seed=crc32(b"lag: xor, SAL throughout") % 1_000_000)  # the same networks and data
@@ -216,7 +216,7 @@ def lag_jobs() -> Iterator[tuple[str, dict]]:
     yield "lagged_parity, SAL", three
     yield "lagged_parity, gain 1", dict(three, **tuned["gain 1"])
     yield "lagged_parity, orthogonal", dict(three, **orthogonal)
-    for task, others in (("lagged_parity", three), ("temporal_order", order)):  # what did best on two pulses
+    for task, others in (("lagged_parity", three), ("temporal_order", order)):  # the best settings for two pulses
         yield f"{task}, gain 1.1", dict(others, **tuned["gain 1.1"])
         yield f"{task}, gru", dict(others, **cells["gru"])
     for name, settings in cells.items():
@@ -236,12 +236,12 @@ def training_jobs() -> list[Job]:
 
 
 def function_of(job: Job) -> Callable:
-    """What makes this run."""
+    """The function that carries out this run."""
     return train_lag if job[0] == "lag" or job[1].startswith("lag") else train_deep
 
 
 def train_one(job: Job, folder: Path) -> tuple[Job, dict]:
-    """One run as it is stored; while it goes, its state is in ``folder``, so that nothing is lost."""
+    """Carries out one run and returns its record. Its state is stored in ``folder`` meanwhile, so that it can be resumed."""
     arguments = job[2]
     record = run_one(function_of(job), arguments, folder).as_json()
     return job, {**record, "arguments": arguments}

@@ -1,4 +1,4 @@
-"""The problems that networks are trained on: a generator in, tensors out, no data from anywhere but scikit-learn's digits.
+"""The classification tasks of the training runs. All are drawn from a random generator, except scikit-learn's digits.
 
 Used by *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spectral radius*, *What SAL cannot do* and
 *Exponents of any network*.

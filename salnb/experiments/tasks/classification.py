@@ -1,4 +1,4 @@
-"""A task by name or the user's own, drawn for many replicas at once, each with data of its own."""
+"""Classification tasks, the book's by name or a function of the user, with different data for each replica."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,17 @@ TASKS = {
 Task = str | Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 CLASSES = {"temporal_order": 4, "digits": 10}
 IN_TIME = ("xor", "lagged_parity", "temporal_order")
-PROBE = 1024  # samples that show how many classes a reader's own task has
+PROBE = 1024  # samples from which the number of classes of a user's own task is taken
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A classification task for R replicas."""
+class ClassificationTask:
+    """A classification task for R replicas.
+
+    Attributes:
+        function: draws inputs and targets, ``function(n, generator)``. name: of the task. in_time: whether inputs are sequences.
+        n_in: number of inputs. n_out: number of classes.
+    """
 
     function: Callable
     name: str
@@ -39,22 +44,23 @@ class Problem:
     def draw(
         self, n: int, generator: torch.Generator, replicas: int, *, fresh: bool = False, device=None
     ) -> tuple[Tensor, Tensor]:
-        """Inputs (R, n, n_in), or (T, R, n, n_in) in time, and targets (R, n); ``fresh``: from the held-out part, if any."""
+        """Inputs (R, n, n_in), or (T, R, n, n_in) in time, and targets (R, n); ``fresh``: from the test set, if there is one."""
         split = {"split": "test"} if fresh and self.name == "digits" else {}
         inputs, targets = self.function(n * replicas, generator, **split)
         inputs = inputs.unflatten(-2, (replicas, n)).to(device)
         return inputs, targets.long().reshape(replicas, n).to(device)
 
 
-def as_problem(task: Task, *, lag: int | None = None) -> Problem:
-    """What ``task`` means: a name of ``TASKS`` or a callable ``(n, generator) -> (inputs, targets)``.
+def as_classification_task(task: Task, *, lag: int | None = None) -> ClassificationTask:
+    """The classification task that ``task`` names or computes: a name in ``TASKS``, or ``(n, generator) -> (inputs, targets)``.
 
     Args:
         task: in time (``lag`` given) its inputs are (T, n, n_in), otherwise (n, n_in); targets (n,) are classes 0, 1, ...
-        lag: for the named tasks with a lag, the steps between first and last input; None asks for a task without time.
+        lag: time steps between the first and the last input, for a task in time. None: the task has no time.
 
     Raises:
-        ValueError: an unknown name, a task of the other kind, inputs or targets of another form.
+        ValueError: an unknown name, a named task in time without ``lag`` or one without time with it; inputs or targets of
+            another form.
     """
     in_time = lag is not None
     fitting = [name for name in TASKS if (name in IN_TIME) == in_time]
@@ -78,5 +84,8 @@ def as_problem(task: Task, *, lag: int | None = None) -> Problem:
         )
     if targets.is_floating_point() or targets.is_complex() or int(targets.min()) < 0:
         raise ValueError(f"task: {name} returned targets of {targets.dtype} from {targets.min()}, expected classes 0, 1, ...")
-    seen = CLASSES.get(name, 2) if isinstance(task, str) else max(2, int(targets.max()) + 1)
-    return Problem(function, name, in_time, inputs.shape[-1], seen)
+    n_classes = CLASSES.get(name, 2) if isinstance(task, str) else max(2, int(targets.max()) + 1)
+    return ClassificationTask(function, name, in_time, inputs.shape[-1], n_classes)
+
+
+Problem = ClassificationTask  # the name in ``training/record.py``

@@ -10,7 +10,7 @@ from .drawing import Batch, Replicas, draw_integers
 
 
 def parity(n: int, generator: torch.Generator | None = None, *, bits: int = 3, replicas: Replicas = ()) -> Batch:
-    r"""Is the number of positive inputs odd? inputs (\*replicas, n, bits) of ±1, targets (\*replicas, n).
+    r"""Whether the number of positive inputs is odd: inputs (\*replicas, n, bits) of ±1, targets (\*replicas, n).
 
     Example:
         >>> inputs, targets = parity(4, bits=3)
@@ -46,7 +46,7 @@ def two_moons(n: int, generator: torch.Generator | None = None, *, noise: float 
 
 
 def disc_and_ring(n: int, generator: torch.Generator | None = None, *, noise: float = 0.05, replicas: Replicas = ()) -> Batch:
-    r"""An inner disc (radius 0.6) against a ring around it (1 to 1.4).
+    r"""Points of a disc (radius 0.6), class 0, and of a ring around it (radius 1 to 1.4), class 1.
 
     Returns:
         inputs (\*replicas, n, 2), targets (\*replicas, n), 1 for the ring.

@@ -42,16 +42,16 @@ def lagged_xor(n: int, generator: torch.Generator | None = None, *, lag: int = 3
 def temporal_order(
     n: int, generator: torch.Generator | None = None, *, lag: int = 300, distractors: int = 4, replicas: Replicas = ()
 ) -> Batch:
-    r"""In which order did two symbols, A or B each, appear among distractors?
+    r"""The order of two symbols, each A or B, in a sequence of distractors.
 
-    The first stands somewhere in the first tenth of the sequence, the second in the last tenth; every other step shows one
-    of the distractors, which mean nothing.
+    The first symbol is at a random time step in the first tenth of the sequence, the second in the last tenth. Every other
+    time step has one of the distractors, which do not change the target.
 
     Returns:
         inputs (lag + 1, \*replicas, n, 2 + distractors), one-hot, channels A, B and the distractors; targets
         (\*replicas, n) in 0…3 for AA, AB, BA, BB.
 
-    Source: after Hochreiter and Schmidhuber, Neural Computation 9 (1997), task 6a; windows and alphabet are ours.
+    Source: after Hochreiter and Schmidhuber, Neural Computation 9 (1997), task 6a; windows and alphabet are this project's.
 
     Example:
         >>> inputs, targets = temporal_order(5, lag=40)

@@ -1,4 +1,4 @@
-"""Training many networks side by side, with SAL or against it: recipe, baselines, learning step, runs that resume, sweeps.
+"""Training of many networks at once, with SAL or without: recipe, baselines, learning step, runs that can be resumed, sweeps.
 
 Used by *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spectral radius* and *What SAL cannot do*.
 """

@@ -1,4 +1,4 @@
-"""The networks that SAL is measured against: layer norm, residual connections, Glorot's start; ReLU, GRU and LSTM in time."""
+"""The networks with which SAL is compared: layer norm, residual connections, Glorot's start; ReLU, GRU and LSTM in time."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ ARCHITECTURES = ("plain", "layer_norm", "residual")
 
 
 def check_names(sal: object, *, architecture: str = "plain", cell: str = "tanh") -> bool:
-    """Whether each layer is |f'| times the length of its weights; elsewhere SAL goes by the rows of the Jacobian.
+    """Whether every sensitivity is |f'| times the length of the neuron's weights. Otherwise SAL uses the rows of the Jacobian.
 
     Raises:
         ValueError: an unknown architecture or cell, or SAL by the mean where only the RMS is measured.
@@ -42,7 +42,7 @@ def normalized(pre: Tensor) -> Tensor:
     return centered * torch.rsqrt(centered.square().mean(-1, keepdim=True) + 1e-5)
 
 
-class DeepContestant(DeepNet):
+class DeepBaseline(DeepNet):
     r"""A ``DeepNet`` whose layers carry layer norm, h ← tanh(γ LN(W h + θ) + β), or a shortcut, h ← h + tanh(W h + θ)/√L."""
 
     def __init__(self, *sizes: int, architecture: str, **settings) -> None:
@@ -53,7 +53,7 @@ class DeepContestant(DeepNet):
             self.shifts = nn.ParameterList(torch.zeros_like(layer.bias) for layer in self.hidden)
 
     def layer_output(self, i: int, state: Tensor) -> Tensor:
-        """What hidden layer i makes of the layer before it."""
+        """The output of hidden layer i, from the output of the layer before it."""
         pre = self.hidden[i](state)
         if self.architecture == "layer_norm":
             return self.function(self.scales[i].unsqueeze(-2) * normalized(pre) + self.shifts[i].unsqueeze(-2))
@@ -67,7 +67,7 @@ class DeepContestant(DeepNet):
         return self.readout(state)
 
     def maps(self, inputs: Tensor, generator: torch.Generator) -> Iterator[LayerMap]:
-        """Every hidden layer but the first, for ``RowSAL``."""
+        """All hidden layers except the first as functions, for ``RowSAL``."""
         state = inputs
         for i, layer in enumerate(self.hidden):
             if i:
@@ -90,7 +90,7 @@ def deep_net(
     kind = "orthogonal" if init == "orthogonal" else "gaussian"
     settings = dict(gain=1.0, replicas=(replicas,), init=kind, generator=generator, device=device)
     plain = architecture == "plain"
-    net = DeepNet(n_in, width, n_out, depth, **settings) if plain else DeepContestant(
+    net = DeepNet(n_in, width, n_out, depth, **settings) if plain else DeepBaseline(
         n_in, width, n_out, depth, architecture=architecture, **settings)  # fmt: skip
     with torch.no_grad():
         for layer in net.hidden[1:]:
@@ -103,6 +103,7 @@ def deep_net(
 
 
 def draw_biases_(biases: Tensor, size: float, generator: torch.Generator) -> None:
+    """Fills the biases with normal numbers of standard deviation ``size``; leaves them at 0 if it is 0."""
     if size:
         biases.copy_(size * torch.randn(biases.shape, generator=generator))
 

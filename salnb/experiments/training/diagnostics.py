@@ -1,4 +1,4 @@
-"""What is measured of a network during training: log-sensitivity, exponent of its own inputs, gradient on the way back."""
+"""Measurements during training: the log-sensitivity, the exponent with the inputs of the task, and the gradient profile."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from ...networks.recurrent import TanhRNN
 from ...networks.steps import rnn_step
 from ...sal.jacobian_rows import row_squares
 from ...sensitivity.activations import activation_formulas
-from .baselines import DeepContestant
+from .baselines import DeepBaseline
 from .optimization import losses
 
 PROBES = 4  # random tangents per state, where a sensitivity is the length of a Jacobian's row
@@ -82,7 +82,7 @@ def _growth_through_layers(model: DeepNet, inputs: Tensor, generator: torch.Gene
 
 
 def layer_output(model: DeepNet, i: int, state: Tensor) -> Tensor:
-    return model.layer_output(i, state) if isinstance(model, DeepContestant) else model.function(model.hidden[i](state))
+    return model.layer_output(i, state) if isinstance(model, DeepBaseline) else model.function(model.hidden[i](state))
 
 
 def layers_of(model: DeepNet, inputs: Tensor) -> list[Tensor]:
@@ -93,7 +93,7 @@ def layers_of(model: DeepNet, inputs: Tensor) -> list[Tensor]:
     return states[1:]
 
 
-def states_of(model: DeepContestant | CellRNN, inputs: Tensor) -> list[Tensor]:
+def states_of(model: DeepBaseline | CellRNN, inputs: Tensor) -> list[Tensor]:
     """The outputs of all hidden layers, or the states at all time steps."""
     if isinstance(model, DeepNet):
         return layers_of(model, inputs)
@@ -103,8 +103,8 @@ def states_of(model: DeepContestant | CellRNN, inputs: Tensor) -> list[Tensor]:
     return states[1:]
 
 
-def arriving(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Log10 of the share (R,) of a random error at the end that arrives at the first hidden layer, or at the first time step.
+def log10_backward_growth(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """Log10 of the growth (R,) of a random error from the last hidden layer, or time step, back to the first.
 
     The error is drawn at random and not taken from a loss, because labels do not say whether a network can be trained.
     """

@@ -1,4 +1,4 @@
-"""The loop of a training run: SAL, then learning, with measurements on the way; stored as it goes, resumed to the last bit."""
+"""The loop of a training run: SAL, then learning, with measurements. A stored run goes on as if it had not been interrupted."""
 
 import time
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from ...common.denormals import flushed_denormals
 from ...common.progress import progress_bar
 from ...sal.jacobian_rows import RowSAL
 from ...sal.optimizer import SAL
-from ..tasks.classification import Problem
+from ..tasks.classification import ClassificationTask
 from .checkpoints import Progress, is_due, load_checked, save_atomically
 from .diagnostics import exponent_of, is_plain, log_sensitivity_of, profile_of
 from .optimization import guess_loss, learn, logits_of, make_optimizer, rate_factor, set_rate
-from .recipe import Policy, keep_sensitive, observe
+from .recipe import Policy, observe, sal_after_learning_step
 
 SAMPLES = 8  # of each replica, where exponents and gradients are measured
 LOOKS, DEEP_LOOKS = 100, 10
@@ -31,13 +31,13 @@ class Run:
     """
 
     def __init__(
-        self, problem: Problem, build: Callable[[torch.Generator], nn.Module], *, policy: Policy | None, optimizer: str,
-        lr: float, clip: float, batch: int, steps: int, replicas: int, n_test: int, seeds: tuple[int, int, int], settings: dict,
-        device=None, path: Path | None = None, save_every: float = 60.0,
+        self, problem: ClassificationTask, build: Callable[[torch.Generator], nn.Module], *, policy: Policy | None,
+        optimizer: str, lr: float, clip: float, batch: int, steps: int, replicas: int, n_test: int, seeds: tuple[int, int, int],
+        settings: dict, device=None, path: Path | None = None, save_every: float = 60.0,
     ) -> None:  # fmt: skip
         weights, self.data, self.looking = (torch.Generator().manual_seed(seed) for seed in seeds)
         self.model = build(weights)
-        self.twin = build(torch.Generator().manual_seed(0)).double().eval()  # to measure: double precision, no hooks
+        self.twin = build(torch.Generator().manual_seed(0)).double().eval()  # for measurements: double precision, no hooks
         self.problem, self.policy, self.clip, self.lr = problem, policy, clip, lr
         self.batch, self.steps, self.replicas, self.device = batch, steps, replicas, device
         self.optimizer = make_optimizer(optimizer, list(self.model.parameters()), lr)
@@ -77,7 +77,7 @@ class Run:
         self.at = Progress(**stored["at"])
 
     def go(self, progress: bool = False) -> None:
-        """From wherever the run stands to its end."""
+        """Continues the run from its present state to its end."""
         self.model.train()
         if self.at.phase == "sal":
             for _ in progress_bar(range(self.at.passes, self.policy.passes), enabled=progress, label="SAL"):
@@ -105,7 +105,7 @@ class Run:
         return result
 
     def _sal_pass(self) -> bool:
-        """One label-free pass with a SAL step; True when nearly all neurons have come to rest."""
+        """One pass without labels and a SAL step; True if almost no neuron was below target in the last ``QUIET`` passes."""
         inputs, _ = self.problem.draw(self.policy.batch, self.data, self.replicas, device=self.device)
         with torch.no_grad(), flushed_denormals():
             observe(self.model, self.sal, inputs)
@@ -122,8 +122,8 @@ class Run:
         inputs, targets = self.problem.draw(self.batch, self.data, self.replicas, device=self.device)
         value = learn(self.model, self.optimizer, inputs, targets, clip=self.clip)
         if self.sal is not None and self.policy.when != "before" and self.at.step % self.policy.every == 0:
-            self.acted += keep_sensitive(self.model, self.sal, self.policy, inputs, running=self.running,
-                                         guessing=guess_loss(self.problem.n_out), generator=self.looking)  # fmt: skip
+            self.acted += sal_after_learning_step(self.model, self.sal, self.policy, inputs, running=self.running,
+                                                  guessing=guess_loss(self.problem.n_out), generator=self.looking)  # fmt: skip
         self.running = 0.9 * self.running + 0.1 * value
         self.at.step += 1
         if is_due(self.at.step, self.steps, LOOKS) or self.at.step > self.steps - self.steps // 10 and is_due(

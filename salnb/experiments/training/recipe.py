@@ -11,7 +11,7 @@ from ...networks.deep import DeepNet
 from ...sal.jacobian_rows import RowSAL
 from ...sal.optimizer import SAL
 from ...sal.rule import check_settings
-from .diagnostics import arriving
+from .diagnostics import log10_backward_growth
 
 WHEN = ("before", "struggling", "unhealthy", "throughout")
 OPTIMIZERS = ("adam", "sgd")
@@ -66,10 +66,10 @@ class Policy:
                 raise ValueError(f"sal: {name} is {value!r}, expected {wanted}")
 
 
-# What the search of recipes found, see ``book/results/recipes.json`` and the experiment chapters.
+# The result of the search for a recipe, see ``book/results/recipes.json`` and the experiment chapters.
 DEEP = Policy(lr=4e-3, average="rms", passes=1000, batch=32, when="struggling", learning_lr=3e-4)
 LAG = Policy(lr=2e-3, passes=2000, batch=8, when="unhealthy", learning_lr=5e-3, learning_target=1.5, every=5)
-# Layer norm, shortcuts and gates, by rows of the Jacobian. Layer norm starts above target and has to come down.
+# For layer norm, shortcuts and gates: SAL by rows of the Jacobian. A network with layer norm starts above target.
 DEEP_ROWS = Policy(lr=0.02, rule="proportional", average="rms", passes=100, rest=0.0, batch=16, when="before")
 LAG_ROWS = replace(LAG, average="rms")
 DEEP_RATES, LAG_RATES = {"adam": 3e-5, "sgd": 1e-2}, {"adam": 3e-4, "sgd": 3e-3}
@@ -96,7 +96,7 @@ def rate(lr: float | None, optimizer: str, recipe: Mapping[str, float]) -> float
     return recipe[optimizer] if lr is None else lr
 
 
-HEALTH_SAMPLES = 4  # samples of each replica through which a random error is sent back
+ERROR_SAMPLES = 4  # samples of each replica through which a random error is sent back
 
 
 def observe(model: nn.Module, sal: SAL | RowSAL, inputs: Tensor) -> None:
@@ -108,7 +108,7 @@ def observe(model: nn.Module, sal: SAL | RowSAL, inputs: Tensor) -> None:
 
 
 def adjust(sal: SAL | RowSAL, acting: Tensor) -> None:
-    """One SAL step in the ``acting`` replicas (R,), from the pass that is waiting; the others keep their weights."""
+    """One SAL step in the ``acting`` replicas (R,), from the last pass; the others keep their weights."""
     if acting.all():
         sal.step()
         return
@@ -120,18 +120,20 @@ def adjust(sal: SAL | RowSAL, acting: Tensor) -> None:
             p.copy_(torch.where(acting.view(-1, *[1] * (p.ndim - 1)), p, old))
 
 
-def keep_sensitive(model: nn.Module, sal: SAL | RowSAL, policy: Policy, inputs: Tensor, *, running: Tensor, guessing: float,
-                   generator: torch.Generator) -> Tensor:  # fmt: skip
-    """SAL after a learning step, in the replicas where the policy asks for it; returns which (R,)."""
+def sal_after_learning_step(
+    model: nn.Module, sal: SAL | RowSAL, policy: Policy, inputs: Tensor, *, running: Tensor, guessing: float,
+    generator: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """One SAL step after a learning step, in the replicas that the policy selects; returns which replicas these are (R,)."""
     acting = torch.ones_like(running, dtype=torch.bool) if policy.when == "throughout" else running > policy.loss_share * guessing
     with flushed_denormals(), torch.no_grad():
         if policy.when == "unhealthy" and acting.any():
-            few = inputs[..., :HEALTH_SAMPLES, :]
+            few = inputs[..., :ERROR_SAMPLES, :]
             model.eval()
-            acting = acting & (arriving(model, few, generator) < policy.decades)
+            acting = acting & (log10_backward_growth(model, few, generator) < policy.decades)
             model.train()
         if acting.any():
-            if type(model) is not DeepNet or policy.when == "unhealthy":  # a pass for SAL; elsewhere the learning step was one
+            if type(model) is not DeepNet or policy.when == "unhealthy":  # otherwise SAL has observed the learning step
                 observe(model, sal, inputs)
             adjust(sal, acting)
     return acting

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ...common.arguments import check_sizes
-from ..tasks.classification import Task, as_problem
+from ..tasks.classification import Task, as_classification_task
 from .baselines import check_names, deep_net, recurrent_net
 from .recipe import DEEP, DEEP_RATES, DEEP_ROWS, LAG, LAG_RATES, LAG_ROWS, as_policy, rate
 from .record import TrainingRun, run_problem
@@ -18,7 +18,7 @@ def train_deep(
     clip: float = 1.0, batch: int = 32, replicas: int = 16, steps: int = 600, generator: torch.Generator | None = None,
     device=None, progress: bool = False, path: str | Path | None = None, save_every: float = 60.0,
 ) -> TrainingRun:  # fmt: skip
-    r"""Trains deep tanh networks, by default with SAL before learning, and measures what became of them.
+    r"""Trains deep tanh networks, by default with SAL, and measures the trained networks.
 
     Args:
         task: "parity", "two_moons", "disc_and_ring", "digits", or a callable ``(n, generator) -> (inputs, targets)`` with
@@ -47,7 +47,7 @@ def train_deep(
         >>> run.accuracy.shape, run.gradient_profile.shape
         (torch.Size([2]), torch.Size([2, 5]))
     """
-    problem = as_problem(task)
+    problem = as_classification_task(task)
     check_sizes(depth=depth, width=width, replicas=replicas, steps=steps, batch=batch)
     recipe = DEEP if check_names(sal, architecture=architecture) else DEEP_ROWS
 
@@ -68,7 +68,7 @@ def train_lag(
     clip: float = 1.0, batch: int = 16, replicas: int = 16, steps: int = 3000, generator: torch.Generator | None = None,
     device=None, progress: bool = False, path: str | Path | None = None, save_every: float = 60.0,
 ) -> TrainingRun:  # fmt: skip
-    r"""Trains recurrent networks on a task with a lag, by default with SAL before learning, and measures what became of them.
+    r"""Trains recurrent networks on a task with a lag, by default with SAL, and measures the trained networks.
 
     Args:
         lag: time steps between the first input and the last. n_hidden: N. task: "xor", "lagged_parity", "temporal_order", or a
@@ -93,7 +93,7 @@ def train_lag(
         (torch.Size([2]), torch.Size([2, 9]))
     """
     check_sizes(lag=lag, n_hidden=n_hidden, replicas=replicas, steps=steps, batch=batch)
-    problem = as_problem(task, lag=lag)
+    problem = as_classification_task(task, lag=lag)
     recipe = LAG if check_names(sal, cell=cell) else LAG_ROWS
 
     def build(weights: torch.Generator):

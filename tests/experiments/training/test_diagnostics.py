@@ -7,7 +7,7 @@ import torch
 
 from salnb import SAL, DeepNet, TanhRNN, log_sensitivity, neuron_sensitivity
 from salnb.experiments.training.baselines import deep_net
-from salnb.experiments.training.diagnostics import arriving, exponent_of, layers_of, log_sensitivity_of, profile_of
+from salnb.experiments.training.diagnostics import exponent_of, layers_of, log10_backward_growth, log_sensitivity_of, profile_of
 from salnb.experiments.training.optimization import losses
 from salnb.networks.gated import CellRNN
 from tests.problems import seeded
@@ -117,7 +117,7 @@ def test_what_arrives_of_a_random_error_is_what_autograd_sends_back(kind):
     (back,) = torch.autograd.grad(state, first, error)
     expected = (back.norm(dim=(-2, -1)) / error.norm(dim=(-2, -1))).log10()
     with torch.no_grad():
-        torch.testing.assert_close(arriving(net, inputs, seeded(3)), expected)
+        torch.testing.assert_close(log10_backward_growth(net, inputs, seeded(3)), expected)
 
 
 def test_nothing_arrives_through_a_dead_network_and_that_is_a_number():
@@ -125,4 +125,4 @@ def test_nothing_arrives_through_a_dead_network_and_that_is_a_number():
     with torch.no_grad():
         net.hidden[2].weight.zero_()
         # Lengths below 1e-30 count as that, and the layers before and behind the dead one change this by a few powers of e.
-        assert (arriving(net, torch.randn(2, 4, 3).double(), seeded()) < -25).all()
+        assert (log10_backward_growth(net, torch.randn(2, 4, 3).double(), seeded()) < -25).all()

@@ -6,7 +6,7 @@ from torch import nn
 
 from salnb import SAL, DeepNet, TanhRNN
 from salnb.experiments import train_lag
-from salnb.experiments.training.baselines import DeepContestant, deep_net, recurrent_net
+from salnb.experiments.training.baselines import DeepBaseline, deep_net, recurrent_net
 from salnb.experiments.training.optimization import (
     clip_by_replica_,
     learn,
@@ -16,7 +16,7 @@ from salnb.experiments.training.optimization import (
     rate_factor,
     set_gradients,
 )
-from salnb.experiments.training.recipe import LAG, Policy, adjust, as_policy, keep_sensitive, rate
+from salnb.experiments.training.recipe import LAG, Policy, adjust, as_policy, rate, sal_after_learning_step
 from salnb.networks.gated import CellRNN
 from tests.problems import seeded
 from tests.tolerances import rounding, spread
@@ -106,8 +106,8 @@ def test_when_sal_acts_beside_learning(when, expected, recurrent):
     inputs, sal = torch.zeros(9, 3, 5, 1) if recurrent else torch.zeros(3, 5, 2), SAL(net)
     before = [p.detach().clone() for p in net.parameters()]
     net(inputs)
-    acting = keep_sensitive(net, sal, Policy(when=when), inputs, running=torch.tensor([0.2, 0.6, 0.6]), guessing=1.0,
-                            generator=seeded())  # fmt: skip
+    acting = sal_after_learning_step(net, sal, Policy(when=when), inputs, running=torch.tensor([0.2, 0.6, 0.6]), guessing=1.0,
+                                     generator=seeded())  # fmt: skip
     assert acting.int().tolist() == expected and net.training
     moved = torch.stack([(p != q).flatten(1).any(1) for p, q in zip(net.parameters(), before, strict=True)]).any(0)
     assert not (moved & ~acting).any() and moved[1]
@@ -142,7 +142,7 @@ def test_identity_relu_keeps_a_state_for_ever():
 
 @pytest.mark.parametrize("architecture", ["layer_norm", "residual"])
 def test_layer_norm_and_shortcuts_equal_a_plain_loop(architecture):
-    net = DeepContestant(3, 6, 2, 4, gain=1.0, replicas=(2,), generator=seeded(), architecture=architecture).double()
+    net = DeepBaseline(3, 6, 2, 4, gain=1.0, replicas=(2,), generator=seeded(), architecture=architecture).double()
     inputs = torch.randn(2, 5, 3, dtype=torch.float64)
     for r in range(2):
         state = inputs[r]
