@@ -1,4 +1,4 @@
-"""Sensitivity adjustment learning (SAL), the same by rows of the Jacobian, and the monitor of sensitivities.
+"""Sensitivity adjustment learning (SAL), for other layers SAL by rows of the Jacobian, and the monitor of sensitivities.
 
 Used by *Sensitivity adjustment learning*, *SAL at work*, *Learning through depth and time* and the experiments.
 """

@@ -1,4 +1,4 @@
-"""SAL where a neuron is more than a weight vector and a function: layer norm, shortcuts, gates.
+"""SAL for layers whose units are not a function of one weighted sum: layer norm, shortcuts, gates.
 
 The length of ∂y_i/∂x, row i of a layer's Jacobian, is the sensitivity |f'|·‖w‖ where y_i = f(w·x + θ), and it has a meaning
 for any other layer too. Random tangents measure it: for a standard normal v, E[(J v)_i²] is the square of that length.
@@ -39,7 +39,7 @@ class RowSAL:
 
     Args:
         model: has ``maps``, see ``WithMaps``. lr, target, decay, rule: as of ``SAL``. probes: random tangents per state.
-        generator: of the probes and of the time steps looked at.
+        generator: of the probes and of the choice of time steps.
 
     Source: this project's; the paper defines sensitivity for a weighted sum and a function of it.
 
@@ -66,7 +66,7 @@ class RowSAL:
         self._inputs: Tensor | None = None
 
     def observe(self, inputs: Tensor) -> None:
-        """The inputs whose states the next step looks at."""
+        """Takes the inputs for the next ``step()``, which uses the states to which they lead."""
         self._inputs = inputs
 
     def detach(self) -> None:

@@ -13,9 +13,9 @@ from ..sensitivity.activations import ACTIVATIONS, Activation, activation_formul
 from ..sensitivity.formulas import tanh_slope_of_output
 
 
-def hands_over_states(network: nn.Module) -> bool:
-    """Whether this network hands over the states of all its watched layers. Not a subclass: it may compute something else."""
-    return type(network) is DeepNet or type(network) is TanhRNN and len(network.recurrent) == 1  # a ring: only the last's
+def gives_all_states(network: nn.Module) -> bool:
+    """Whether this network can give the states of all its watched layers. Not a subclass: it may compute something else."""
+    return type(network) is DeepNet or type(network) is TanhRNN and len(network.recurrent) == 1  # a ring: the last layer's alone
 
 
 def tanh_curvature_of_output(output: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def tanh_curvature_of_output(output: Tensor) -> Tensor:
 
 # Activations as functions of the output: an nn.RNN returns outputs, not pre-activations. ReLU's slope is the same function of
 # either, since the output is positive where U is.
-OF_OUTPUT: dict[str, Activation] = {
+ACTIVATIONS_OF_OUTPUT: dict[str, Activation] = {
     "tanh": Activation("tanh", ACTIVATIONS["identity"].function, tanh_slope_of_output, tanh_curvature_of_output),
     "relu": ACTIVATIONS["relu"],
 }
@@ -45,7 +45,7 @@ class WatchedLayer:
     rnn_layer: int | None = None
     adds: tuple[nn.Module, ...] = ()  # layers whose outputs are added to this one's before the activation
     copy: bool = False  # the hook keeps a copy, since the activation may overwrite the pre-activation
-    network: nn.Module | None = None  # a network that hands over the layer's outputs, in place of pre-activations
+    network: nn.Module | None = None  # a network that gives the layer's outputs, which are observed in place of pre-activations
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -70,7 +70,7 @@ def join_names(*parts: str) -> str:
 def rnn_layers(name: str, module: nn.RNN) -> list[WatchedLayer]:
     """The recurrent weights of every layer of an nn.RNN."""
     refuse_unsupported(module, f"SAL on {name or 'the model'}")
-    activation, found = OF_OUTPUT[module.nonlinearity], []
+    activation, found = ACTIVATIONS_OF_OUTPUT[module.nonlinearity], []
     for layer in range(module.num_layers):
         own = [getattr(module, f"{part}_l{layer}", None) for part in ("weight_hh", "bias_hh", "weight_ih", "bias_ih")]
         others = tuple(p for p in own[2:] if p is not None)
@@ -86,8 +86,8 @@ def replica_layers(name: str, network: DeepNet | TanhRNN) -> list[WatchedLayer]:
     """The layers of one of the library's own networks that SAL adjusts."""
     found = []
     for path, (layer, others) in network.sal_layers().items():
-        source = network if hands_over_states(network) and layer.activation in OF_OUTPUT else None
-        activation = activation_formulas(layer.activation) if source is None else OF_OUTPUT[layer.activation]
+        source = network if gives_all_states(network) and layer.activation in ACTIVATIONS_OF_OUTPUT else None
+        activation = activation_formulas(layer.activation) if source is None else ACTIVATIONS_OF_OUTPUT[layer.activation]
         found.append(
             WatchedLayer(
                 join_names(name, path), layer, layer.weight, layer.bias, activation, layer.mask, others, network=source

@@ -1,4 +1,4 @@
-"""A network's sensitivities while it runs: a table per layer, without touching the network."""
+"""The sensitivities of a running network, a table row for each layer. The network is not changed."""
 
 from types import TracebackType
 
@@ -12,7 +12,7 @@ from .update import samples_of
 
 COLUMNS = ("layer", "neurons", "mean", "rms", "log_sensitivity", "below_half", "saturated", "dead")
 SATURATED = 0.05  # a neuron is called saturated while its mean slope is below this share of the largest slope it could have
-LARGEST_SLOPE = {"sigmoid": 0.25, "gelu": 1.129}  # every other known activation's is 1
+LARGEST_SLOPE = {"sigmoid": 0.25, "gelu": 1.129}  # for all other known activations it is 1
 
 
 class Table(list):

@@ -69,7 +69,7 @@ def _size(calls: Sequence[tuple]) -> int:
 
 
 class NetworkStates:
-    """Observes, during a pass, those networks that hand over the states of their watched layers.
+    """Observes, during a pass, those networks that give the states of their watched layers.
 
     At first the layers have hooks of their own as well, because a model may also run a layer without its network. A pass in
     which every call of a layer was a call of the network removes these hooks. If a model begins to run single layers after

@@ -122,7 +122,7 @@ class SAL(torch.optim.Optimizer):
         that neither momentum nor Adam has moved them.
 
         Raises:
-            RuntimeError: no pass is waiting, or a watched layer did not run in it; nothing is changed then.
+            RuntimeError: there was no pass since the last step, or a watched layer did not run in it; nothing is changed then.
         """
         with torch.enable_grad():
             loss = None if closure is None else closure()
@@ -150,7 +150,7 @@ class SAL(torch.optim.Optimizer):
         are remembered: ``sal.step()`` puts them back, because momentum and Adam move a weight whose gradient is zero.
 
         Raises:
-            RuntimeError: no pass is waiting.
+            RuntimeError: there was no pass since the last step.
         """
         gate = RowGate(self._recorder.finished)
         with torch.no_grad():

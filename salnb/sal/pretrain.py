@@ -1,4 +1,4 @@
-"""SAL before learning: raising a network to the edge of chaos without a single label."""
+"""SAL before learning: it brings a network to the edge of chaos without labels."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -14,7 +14,7 @@ Batches = Tensor | Callable[[], Tensor] | Iterable
 
 
 def _endless(batches: Batches) -> Iterator[Tensor]:
-    """One batch after the other for as long as they are asked for; labels beside the inputs are left aside."""
+    """The inputs of one batch after the other, without end. Labels beside the inputs are ignored."""
     if isinstance(batches, Tensor):
         while True:
             yield batches
@@ -66,7 +66,7 @@ def sal_pretrain(
             inputs = next(supply, None)
             if inputs is None:
                 raise ValueError(f"batches: ended after {done} of {steps} passes; pass a function or a re-iterable collection")
-            with flushed_denormals(), torch.no_grad():  # states of a deep net that still forgets are as small as that
+            with flushed_denormals(), torch.no_grad():  # states of a network with low sensitivity may be so small
                 model(inputs)
                 sal.step()
             logs.append(sal.log_sensitivity())

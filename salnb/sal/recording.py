@@ -63,7 +63,7 @@ class PassRecorder:
     """Keeps the calls of every watched layer in the last complete training pass. A pass is one call of ``model``.
 
     Attributes:
-        finished: a list of observations per layer, or None when no pass is waiting to be used.
+        finished: the observations of this pass, a list for each layer; None before the first pass and after ``step()``.
     """
 
     def __init__(self, model: nn.Module, watched: list[WatchedLayer], *, in_evaluation: bool = False, on_pass=None) -> None:
@@ -105,7 +105,7 @@ class PassRecorder:
             self._network_states.begin()
 
     def _succeed(self, module: nn.Module, arguments: tuple, output: object) -> None:
-        """After a call of the model that returned: the pass is complete and waits to be used."""
+        """After a call of the model that returned: the pass is complete and ``step()`` can use it."""
         if self._depth == 1 and self._calls is not None:
             self._network_states.replace(self._calls)
             self.finished = [
@@ -173,7 +173,7 @@ class PassRecorder:
             self._calls[index].append((before, after, version(before), version(after)))
 
     def observations(self) -> list[list[Observation]]:
-        """The calls of the waiting pass, a list per layer, after checks that every layer ran and that nothing was overwritten."""
+        """The calls of the last pass, a list for each layer, after checks that every layer ran and nothing was overwritten."""
         if self.finished is None:
             raise RuntimeError("SAL: there is no pass to use. Call the model in training mode (model.train()) after SAL was "
                                "attached, once for every step()")  # fmt: skip

@@ -184,7 +184,7 @@ def stack_layers(
 ) -> Iterator[tuple[list[int], Stack]]:
     """Groups layers that can be computed in one batched product; yields their indices and the stack.
 
-    One stack after the other, so that what one has needed is still in the processor's cache when the next one asks for memory.
+    The stacks come one after the other, so that memory of one stack is still in the processor's cache when the next one uses it.
     """
     samples = [flat_calls(layer, calls) for layer, calls in zip(layers, observations, strict=True)]
     alike: dict[tuple, list[int]] = {}
