@@ -86,6 +86,3 @@ def as_classification_task(task: Task, *, lag: int | None = None) -> Classificat
         raise ValueError(f"task: {name} returned targets of {targets.dtype} from {targets.min()}, expected classes 0, 1, ...")
     n_classes = CLASSES.get(name, 2) if isinstance(task, str) else max(2, int(targets.max()) + 1)
     return ClassificationTask(function, name, in_time, inputs.shape[-1], n_classes)
-
-
-Problem = ClassificationTask  # the name in ``training/record.py``

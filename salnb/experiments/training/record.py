@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...common.denormals import flushed_denormals
-from ..tasks.classification import Problem
+from ..tasks.classification import ClassificationTask
 from .loop import Run
 from .optimization import logits_of
 from .recipe import Policy
@@ -100,8 +100,8 @@ def rounded(values: Tensor, digits: int) -> list | float | None:
 
 
 def run_problem(
-    problem: Problem, build: Callable[[torch.Generator], nn.Module], named: dict, *, policy: Policy | None, optimizer: str,
-    lr: float, clip: float, batch: int, replicas: int, steps: int, n_test: int, generator: torch.Generator | None, device,
+    problem: ClassificationTask, build: Callable[[torch.Generator], nn.Module], named: dict, *, policy: Policy | None,
+    optimizer: str, lr: float, clip: float, batch: int, replicas: int, steps: int, n_test: int, generator: torch.Generator | None, device,
     progress: bool, path: str | Path | None, save_every: float,
 ) -> TrainingRun:  # fmt: skip
     """SAL, learning and the last measurements of one experiment.
