@@ -101,8 +101,8 @@ def rounded(values: Tensor, digits: int) -> list | float | None:
 
 def run_problem(
     problem: ClassificationTask, build: Callable[[torch.Generator], nn.Module], named: dict, *, policy: Policy | None,
-    optimizer: str, lr: float, clip: float, batch: int, replicas: int, steps: int, n_test: int, generator: torch.Generator | None, device,
-    progress: bool, path: str | Path | None, save_every: float,
+    optimizer: str, lr: float, clip: float, batch: int, replicas: int, steps: int, n_test: int,
+    generator: torch.Generator | None, device, progress: bool, path: str | Path | None, save_every: float,
 ) -> TrainingRun:  # fmt: skip
     """SAL, learning and the last measurements of one experiment.
 
