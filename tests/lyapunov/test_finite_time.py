@@ -51,6 +51,17 @@ def test_where_the_axes_grow_in_another_order_than_the_frame_has_them():
     torch.testing.assert_close(found, factors.log().flip(0), rtol=0, atol=rounding(torch.float64, 4, 100))
 
 
+def test_where_a_triangle_keeps_the_axes_in_the_wrong_order():
+    """What is zero below the diagonal stays zero: the slowest axis comes first for good, and its row points along the fastest.
+
+    Beside it nothing is left of the slow axes in numbers of one size, so the rotations must not form any.
+    """
+    matrix = torch.diag(torch.tensor([0.1, 1.0, 10.0]).double()) + torch.triu(torch.ones(3, 3).double(), 1)
+    found = finite_time_exponents(linear_step(matrix), torch.zeros(3).double(), n_steps=60)
+    worst = rounding(torch.float64, 3, float(torch.linalg.cond(matrix)))
+    torch.testing.assert_close(found, by_many_digits(matrix.expand(60, 3, 3)), rtol=0, atol=worst)
+
+
 def test_a_shear_grows_at_first_and_not_in_the_long_run():
     """Singular values of [[1, c], [0, 1]] are exp ± arsinh(c / 2), and n steps of it are one with n c."""
     shear = torch.tensor([[1.0, 5.0], [0.0, 1.0]]).double()
