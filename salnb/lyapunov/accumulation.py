@@ -15,6 +15,7 @@ class Growth:
         blocks: log growth (..., k) of each block; lengths: the number of its steps.
         rows: log growth (n, ..., k) at every reduction, block by block, if a history is kept; spans: the steps of each row.
         squares: (L, ...), mean squared sensitivity of every layer, summed over the steps that were asked for; seen: these steps.
+        n_warmup: steps before the first block, in which the tangents could align.
     """
 
     dt: float
@@ -24,10 +25,11 @@ class Growth:
     spans: tuple[int, ...] = ()
     squares: Tensor | None = None
     seen: int = 0
+    n_warmup: int = 0
 
     @classmethod
-    def empty(cls, dt: float) -> "Growth":
-        return cls(dt)
+    def empty(cls, dt: float, n_warmup: int = 0) -> "Growth":
+        return cls(dt, n_warmup=n_warmup)
 
     def extended(self, rows: Tensor, spans: list[int], history: bool) -> "Growth":
         """The same with one more block. A history is kept over the whole run or not at all."""
@@ -48,6 +50,19 @@ class Growth:
     def rates(self) -> Tensor:
         """Growth per unit time (..., k)."""
         return torch.stack(self.blocks).sum(0) / (self.n_steps * self.dt)
+
+    def alignment(self, n: int) -> Tensor:
+        """Nats (..., k) by which each of k directions of N separated from its neighbors before the first block."""
+        rates = self.rates()
+        order = rates.argsort(-1, descending=True)
+        ranked = rates.gather(-1, order)
+        # Two dead directions never separate: −∞ − (−∞) is no gap.
+        gaps = (ranked[..., :-1] - ranked[..., 1:]).nan_to_num(0.0, posinf=torch.inf)
+        first, last = torch.full_like(ranked[..., :1], torch.inf), torch.full_like(ranked[..., :1], torch.inf)
+        if ranked.shape[-1] < n:
+            last = torch.full_like(last, torch.nan)  # the next exponent was not measured
+        gap = torch.minimum(torch.cat([first, gaps], -1), torch.cat([gaps, last], -1))
+        return gap * (self.n_warmup * self.dt) if self.n_warmup else torch.where(gap.isnan(), gap, 0.0)
 
     def stderr(self) -> Tensor:
         r"""Standard error (..., k) of the rates, from the scatter of the blocks.

@@ -68,7 +68,9 @@ def lyapunov_spectrum(
         step: ``step(x)`` or ``step(x, u)``, x (..., N) -> next x, a map or one step of an ODE integrator; leading
             dimensions are independent systems. ``rnn_step`` makes one from a recurrent module.
         state: (..., N), where to start.
-        n_steps: steps to average over. n_warmup: steps before that, which forget the start and align the tangents.
+        n_steps: steps to average over. n_warmup: steps before that, which forget the start and align the tangents. Without them
+            the exponents depend on the first frame, by about 1/n_steps each; see ``LyapunovSpectrum.alignment``. The growth over
+            a short stretch, whatever the frame, is ``finite_time_exponents``.
         k: number of leading exponents, default all N.
         qr_every: steps between two QR decompositions, or "auto": as rarely as the digits of the smallest exponent allow;
             where they turn out not to have been enough, the stretch is done again, more closely. Of 40 networks of 256
@@ -124,7 +126,7 @@ def lyapunov_spectrum(
     # A single tangent has nothing to settle at the end of a block, so that several are run between two looks.
     together = max(1, SEGMENT * n_blocks // n_steps) if k == 1 else 1
     groups = [ends[b : b + together + 1] for b in range(0, n_blocks, together)]
-    growth = Growth.empty(dt) if resume is None else resume.growth
+    growth = Growth.empty(dt, n_warmup) if resume is None else resume.growth
     with flushed_denormals():
         if n_warmup:
             _run(evolution, drive, 0, [n_warmup])

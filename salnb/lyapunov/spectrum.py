@@ -7,8 +7,10 @@ from torch import Tensor
 
 from .accumulation import Growth
 
+SHOWN = 4  # exponents that are printed one by one
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class LyapunovSpectrum:
     """Exponents of one or many systems, in nats per unit time, largest first.
 
@@ -31,6 +33,54 @@ class LyapunovSpectrum:
     n_steps: int
     dt: float
     growth: Growth | None = None
+
+    @property
+    def alignment(self) -> Tensor:
+        r"""How far the tangents had aligned when the average began (..., k), in nats, from the measured gaps.
+
+        .. math:: a_i = T_w\,\min(\lambda_{i-1} - \lambda_i,\; \lambda_i - \lambda_{i+1})
+
+        with T_w the duration of the warm-up. A direction is off by a factor of about e^(-a_i); each exponent that is not yet
+        aligned may be off by about 1/T nats per unit time, for a run of duration T, while the sum of all stays right. NaN where
+        a neighboring exponent was not measured, which is so for the last of k < N. Equal exponents never align and need not.
+
+        Example:
+            >>> from salnb import lyapunov_spectrum
+            >>> halve = lambda x: x * torch.tensor([2.0, 0.5], dtype=x.dtype)
+            >>> start = torch.zeros(2, dtype=torch.float64)
+            >>> lyapunov_spectrum(halve, start, n_steps=10).alignment
+            tensor([0., 0.], dtype=torch.float64)
+            >>> lyapunov_spectrum(halve, start, n_steps=10, n_warmup=5).alignment
+            tensor([6.9315, 6.9315], dtype=torch.float64)
+        """
+        n = self.tangents.shape[-2]
+        if self.growth is None:
+            return torch.full_like(self.exponents, torch.nan)
+        return self.growth.alignment(n)
+
+    def __repr__(self) -> str:
+        k, n, systems = self.exponents.shape[-1], self.tangents.shape[-2], self.exponents[..., 0].numel()
+        of = f" of each of {systems} systems (means shown)" if systems > 1 else ""
+        warmup = self.growth.n_warmup if self.growth else 0
+        values, errors = (v.reshape(-1, k).mean(0).tolist() for v in (self.exponents, self.stderr))
+        shown = [f"{v:+.4f} ± {e:.4f}" for v, e in zip(values[:SHOWN], errors[:SHOWN], strict=True)]
+        more = f", … {values[-1]:+.4f} ± {errors[-1]:.4f}" if k > SHOWN else ""
+        head = f"LyapunovSpectrum: {k} of {n} exponents{of}, {self.n_steps} steps after a warm-up of {warmup}, dt = {self.dt:g}"
+        return f"{head}\n  exponents  {', '.join(shown)}{more}\n  alignment  {self._alignment_in_words(warmup)}"
+
+    def _alignment_in_words(self, warmup: int) -> str:
+        if self.tangents.shape[-2] == 1:
+            return "one direction: nothing to align"
+        if not warmup:
+            time = self.n_steps * self.dt
+            return (f"none (n_warmup=0): each exponent depends on the first frame, by about 1/T = {1 / time:.2g}; "
+                    "give n_warmup, or use finite_time_exponents")  # fmt: skip
+        nats = self.alignment.reshape(-1, self.exponents.shape[-1]).amin(0).tolist()
+        known = [f"{value:.3g}" for value in nats[:SHOWN] if value == value]
+        if not known:
+            return "not known: the exponent after the last one was not measured; a larger k tells"
+        more = ", …" if len(nats) > SHOWN else ""
+        return f"{', '.join(known)}{more} nats in the warm-up (the more, the less the first frame matters)"
 
     @classmethod
     def of(cls, growth: Growth, state: Tensor, tangents: Tensor) -> "LyapunovSpectrum":

@@ -54,3 +54,59 @@ def test_a_computed_spectrum_answers_too():
     assert isinstance(found, LyapunovSpectrum)
     assert found.kaplan_yorke_dimension().tolist() == pytest.approx([1.5] * 3)
     assert found.entropy_rate().tolist() == pytest.approx([math.log(2)] * 3)
+
+
+def symmetric(*growth: float) -> torch.Tensor:
+    """A symmetric matrix with these eigenvalues, whose first eigenvector lies at tan = 1/2 from the first axis."""
+    turn = torch.tensor([[2.0, -1.0], [1.0, 2.0]], dtype=torch.float64) / 5**0.5
+    return turn @ torch.diag(torch.tensor(growth, dtype=torch.float64)) @ turn.T
+
+
+@pytest.mark.parametrize("n_warmup", [1, 4, 8])
+def test_alignment_is_how_far_the_frame_has_turned_before_the_average(n_warmup):
+    """tan of the angle between the first tangent and the first eigenvector falls by e^(-gap) in every step."""
+    matrix = symmetric(2.0, 1.0)
+    start = torch.zeros(2, dtype=torch.float64)
+    warmed = lyapunov_spectrum(lambda x: x @ matrix.T, start, n_steps=40, n_warmup=n_warmup)
+    # no farther than the 40 steps of the average allow: their frame is not aligned at first, which costs less than 1/40
+    torch.testing.assert_close(warmed.alignment, torch.full((2,), n_warmup * math.log(2.0)).double(), rtol=0.05, atol=0)
+    frame = lyapunov_spectrum(lambda x: x @ matrix.T, start, n_steps=n_warmup).tangents[:, 0]
+    along = frame @ torch.tensor([[2.0, -1.0], [1.0, 2.0]], dtype=torch.float64) / 5**0.5
+    assert (along[1] / along[0]).abs().item() == pytest.approx(0.5 * math.exp(-n_warmup * math.log(2.0)), rel=1e-12)
+
+
+def test_alignment_without_a_warm_up_is_zero_and_the_printed_result_says_so():
+    found = lyapunov_spectrum(lambda x: x @ symmetric(2.0, 0.5).T, torch.zeros(2, dtype=torch.float64), n_steps=10)
+    assert found.alignment.tolist() == [0.0, 0.0]
+    assert "none (n_warmup=0)" in repr(found) and "1/T = 0.1" in repr(found) and "finite_time_exponents" in repr(found)
+
+
+def test_the_alignment_of_the_last_exponent_is_not_known_unless_it_is_the_last_of_all():
+    diagonal = torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
+    some, one, everything = (
+        lyapunov_spectrum(lambda x: x * diagonal, torch.zeros(3, dtype=torch.float64), n_steps=5, n_warmup=10, k=k)
+        for k in (2, 1, 3)
+    )
+    gaps = (10 * math.log(1.5), 10 * math.log(2.0))  # the first frame is turned a little, and ten steps leave e^-4 of it
+    assert some.alignment[0].item() == pytest.approx(gaps[0], rel=1e-3) and some.alignment[1].isnan()
+    assert one.alignment.isnan().all() and "a larger k tells" in repr(one)
+    assert everything.alignment.tolist() == pytest.approx([gaps[0], gaps[0], gaps[1]], rel=1e-3)
+    assert "4.05, 4.05, 6.93 nats in the warm-up" in repr(everything)
+
+
+def test_alignment_of_dead_directions_of_replicas_and_after_resuming():
+    dying = torch.tensor([2.0, 0.0, 0.0], dtype=torch.float64)
+    found = lyapunov_spectrum(lambda x: x * dying, torch.zeros(4, 3, dtype=torch.float64), n_steps=8, n_warmup=5)
+    assert found.alignment.tolist() == [[math.inf, 0.0, 0.0]] * 4  # the dead ones are equal and need not separate
+    assert "4 systems" in repr(found)
+    diagonal = torch.tensor([2.0, 1.0], dtype=torch.float64)
+    first = lyapunov_spectrum(lambda x: x * diagonal, torch.zeros(2, dtype=torch.float64), n_steps=8, n_warmup=5)
+    longer = lyapunov_spectrum(lambda x: x * diagonal, first.state, n_steps=8, resume=first)
+    assert longer.alignment.tolist() == pytest.approx([5 * math.log(2.0)] * 2)  # the average began where the first run's did
+    assert spectrum(1.0, 0.5).alignment.isnan().all()  # nothing is known of a spectrum without its run
+
+
+def test_many_exponents_print_on_three_lines():
+    rnn = torch.linspace(2.0, 0.1, 12, dtype=torch.float64)
+    shown = repr(lyapunov_spectrum(lambda x: x * rnn, torch.zeros(12, dtype=torch.float64), n_steps=4, n_warmup=3))
+    assert len(shown.splitlines()) == 3 and "…" in shown and max(map(len, shown.splitlines())) < 128
