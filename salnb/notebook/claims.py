@@ -1,7 +1,7 @@
 """The claims ledger: what the paper says, what would confirm or refute it, and what was measured here."""
 
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -56,17 +56,70 @@ def check_shares(claim: str, ours: tuple[int, int], others: tuple[int, int]) -> 
     return _compare(claim, difference, lambda: difference_interval(*ours, *others), ours[1] + others[1])
 
 
-def _compare(claim: str, mean: float, interval_of: Callable[[], tuple[float, float]], n: int) -> str:
-    """Prints the verdict on a measurement; it is an error if it differs from the ledger's verdict."""
+def check_groups(claim: str, groups: Mapping[str, Iterable[float]]) -> str:
+    """Does the same as ``check`` for a claim that should hold in each of several groups: the worst group decides.
+
+    Confirmed if the interval of *every* group lies in the region that confirms, refuted if the interval of *any* group lies in
+    one that refutes, else undecided. A confirmation needs no correction for the number of groups: each of them has to pass on
+    its own (an intersection-union test, R. L. Berger, Technometrics 24, 1982). Nor does a refutation where the two regions lie
+    many standard errors apart: no number of looks then carries a group across from the one to the other.
+
+    Args:
+        claim: its id. groups: by name, the measured quantity in this group, one number per independent seed.
+
+    Raises:
+        ValueError: an unknown claim, no group, a group with fewer than two finite values. ClaimError: as ``check``.
+
+    Example:
+        >>> group_figures("edge-of-chaos", {"N = 50": [0.003, -0.004, 0.001], "N = 100": [0.01, 0.02, 0.012]})["worst"]
+        'N = 100'
+    """
+    found = group_figures(claim, groups)
+    where = f"worst of {len(found['groups'])} groups: {found['worst']} · "
+    return _compare(claim, found["mean"], lambda: tuple(found["interval"]), found["seeds"], where)
+
+
+def group_figures(claim: str, groups: Mapping[str, Iterable[float]]) -> dict:
+    """Mean, 95 % interval and number of seeds of each group, and the worst group by the claim's own regions.
+
+    Returns:
+        "groups": by name, "mean", "interval" and "seeds"; "worst": the name of the group that decides; "mean", "interval" and
+        "seeds" of this one, and "lowest" and "highest" of all values. All numbers are rounded to six decimals, as stored.
+    """
+    entry, rounded = _entry(claim), lambda v: round(float(v), 6)
+    samples = {name: np.asarray(list(values), dtype=float).ravel() for name, values in groups.items()}
+    if not samples:
+        raise ValueError(f"groups: got none for {claim}, expected at least one group by name")
+    figures = {name: {"mean": rounded(sample.mean()), "interval": [rounded(bound) for bound in confidence_interval(sample)],
+                      "seeds": sample.size} for name, sample in samples.items()}  # fmt: skip
+
+    def badness(name: str) -> tuple[int, float]:
+        """How bad its verdict is, then how far its interval reaches out of the region that confirms (below 0: stays inside)."""
+        (low, high), (floor, ceiling) = figures[name]["interval"], entry["confirm"]
+        verdict = decide((low, high), entry["confirm"], entry["refute"])
+        return ("confirmed", "undecided", "refuted").index(verdict), max(floor - low, high - ceiling)
+
+    worst, values = max(figures, key=badness), np.concatenate(list(samples.values()))
+    return {**figures[worst], "lowest": rounded(values.min()), "highest": rounded(values.max()),
+            "worst": worst, "groups": figures}  # fmt: skip
+
+
+def _entry(claim: str) -> dict:
+    """The ledger's entry of a claim."""
     claims = ledger()
     if claim not in claims:
         raise ValueError(f"claim: got {claim!r}, expected one of {', '.join(claims)}")
-    entry = claims[claim]
+    return claims[claim]
+
+
+def _compare(claim: str, mean: float, interval_of: Callable[[], tuple[float, float]], n: int, where: str = "") -> str:
+    """Prints the verdict on a measurement; it is an error if it differs from the ledger's verdict."""
+    entry = _entry(claim)
     if entry["verdict"] == "open":
         raise ClaimError(f"{claim}: the ledger says open; enter its verdict, measure and intervals before checking it")
     interval = interval_of()
     verdict = decide(interval, entry["confirm"], entry["refute"])
-    print(f"{claim}: {verdict} · {n} {entry.get('of', 'seeds')} · mean {_rounded(mean)}, 95 % interval "
+    print(f"{claim}: {verdict} · {where}{n} {entry.get('of', 'seeds')} · mean {_rounded(mean)}, 95 % interval "
           f"[{_rounded(interval[0])}, {_rounded(interval[1])}] {entry['unit']}")  # fmt: skip
     if verdict != entry["verdict"]:
         raise ClaimError(f"{claim}: measured {verdict}, but the ledger says {entry['verdict']}: one of the two has to change")
@@ -87,7 +140,10 @@ def _measured(entry: dict) -> str:
         return "measured in its chapter, no stored result"
     mean, low, high = (_rounded(v) for v in (stored["mean"], *stored["interval"]))
     where = f"{stored['seconds']:.0f} s on {stored['device']}"
-    return f"{entry['measure']}: {mean} [{low}, {high}] {entry['unit']}; {stored['seeds']} {entry.get('of', 'seeds')}; {where}"
+    what, n = entry["measure"], f"{stored['seeds']} {entry.get('of', 'seeds')}"
+    if "groups" in stored:
+        what += f"; worst of {len(stored['groups'])} groups, {stored['worst']}"
+    return f"{what}: {mean} [{low}, {high}] {entry['unit']}; {n}; {where}"
 
 
 def markdown_table() -> str:

@@ -60,6 +60,53 @@ def test_check_shares_holds_counts_against_the_ledger(capsys, monkeypatch):
         claims.check_shares("other", (1, 2), (1, 2))
 
 
+INSIDE, WIDE, OUTSIDE = [0.001, -0.002, 0.003], [-0.3, 0.3, 0.0], [0.31, 0.32, 0.33]
+
+
+@pytest.mark.parametrize(
+    ("groups", "verdict", "worst"),
+    [
+        ({"a": INSIDE, "b": [0.03, 0.031, 0.029]}, "confirmed", "b"),
+        ({"a": [-0.02, -0.021, -0.019], "b": [0.01, 0.011, 0.009]}, "confirmed", "a"),
+        ({"a": INSIDE, "b": WIDE}, "undecided", "b"),
+        ({"a": INSIDE, "b": WIDE, "c": OUTSIDE}, "refuted", "c"),
+        ({"a": [0.3, 0.3001, 0.3002], "b": [-0.3, -0.3001, -0.3002], "c": WIDE, "d": OUTSIDE}, "refuted", "d"),
+    ],
+)
+def test_the_worst_group_decides(groups, verdict, worst, capsys, monkeypatch):
+    entry = {**claims.ledger()["edge-of-chaos"], "verdict": verdict}
+    monkeypatch.setattr(claims, "ledger", lambda: {"all": entry})
+    assert claims.check_groups("all", groups) == verdict
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1 and f"worst of {len(groups)} groups: {worst} · 3 networks" in line
+    figures = claims.group_figures("all", groups)
+    assert figures["worst"] == worst and list(figures["groups"]) == list(groups)
+    assert figures["groups"][worst] == {key: figures[key] for key in ("mean", "interval", "seeds")}
+    assert figures["lowest"] == min(map(min, groups.values())) and figures["highest"] == max(map(max, groups.values()))
+
+
+def test_opposite_errors_of_two_groups_do_not_cancel():
+    with pytest.raises(claims.ClaimError, match="measured refuted, but the ledger says confirmed"):
+        claims.check_groups("edge-of-chaos", {"above": OUTSIDE, "below": [-value for value in OUTSIDE]})
+
+
+def test_check_groups_refuses_what_it_cannot_judge():
+    for claim, groups, message in (
+        ("no-such-claim", {"a": INSIDE}, "expected one of lyapunov-match"),
+        ("edge-of-chaos", {}, "groups: got none"),
+        ("edge-of-chaos", {"a": INSIDE, "b": [0.1]}, "at least two finite numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            claims.check_groups(claim, groups)
+
+
+def test_table_names_the_worst_group(monkeypatch):
+    entry, groups = claims.ledger()["edge-of-chaos"], {"N = 50": INSIDE, "N = 100": OUTSIDE}
+    figures = {**claims.group_figures("edge-of-chaos", groups), "seconds": 3, "device": "a CPU"}
+    monkeypatch.setattr(claims, "read_results", lambda name: {"edge-of-chaos": figures})
+    assert "worst of 2 groups, N = 100: +0.320 [+0.295, +0.345] nats per step; 3 networks" in claims._measured(entry)
+
+
 def test_check_refuses_unknown_and_open_claims(monkeypatch):
     with pytest.raises(ValueError, match="expected one of lyapunov-match"):
         claims.check("no-such-claim", [0.0, 0.0])
