@@ -21,6 +21,7 @@ class LayerGrowth(NamedTuple):
     backward: Tensor  # (R,), mean log growth of a random gradient at the outputs, on its way to the inputs
     mean: Tensor  # (R,), mean sensitivity over neurons and samples
     rms: Tensor  # (R,), root mean square of the sensitivity over neurons and samples
+    silent: Tensor  # (R,), share of the samples in which every slope is 0; they are left out of the two means
 
 
 def scale_rows(
@@ -82,6 +83,9 @@ def measure_growth(
 ) -> LayerGrowth:
     """Log growth per unit of a random change through a layer, forward and backward, averaged over the samples.
 
+    A sample in which no neuron responds (all of 16 ReLUs are off for one input in 2^16) has a growth of 0, with no logarithm. It
+    is left out and counted; averages over the others are those given that something passes.
+
     Args:
         weight: (R, N, M). bias: (R, N). inputs: (R, B, M), one random change and one random gradient is drawn for each sample.
         activation: f by name or as its ``nn.Module``. generator: of the changes and gradients.
@@ -91,13 +95,17 @@ def measure_growth(
     change = torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
     gradient = torch.randn(slope.shape, generator=generator, dtype=inputs.dtype).to(inputs.device)
 
+    responding = (slope != 0).any(-1)
+
     def log_growth(after: Tensor, before: Tensor) -> Tensor:
-        return 0.5 * (after.square().mean(-1) / before.square().mean(-1)).log().mean(-1)
+        grown = 0.5 * (after.square().mean(-1) / before.square().mean(-1)).log()
+        return torch.where(responding, grown, 0).sum(-1) / responding.sum(-1)
 
     sensitivity = slope.abs() * torch.linalg.vector_norm(weight, dim=-1).unsqueeze(-2)
     return LayerGrowth(
         forward=log_growth(slope * (change @ weight.mT), change), backward=log_growth((slope * gradient) @ weight, gradient),
         mean=sensitivity.mean((-2, -1)), rms=sensitivity.square().mean((-2, -1)).sqrt(),
+        silent=1 - responding.mean(-1, dtype=inputs.dtype),
     )  # fmt: skip
 
 

@@ -16,8 +16,8 @@ FLAT = [(n, connectivity) for n in (50, 100, 200, 400) for connectivity in (1.0,
 TWO, THREE = (100, 100), (100, 100, 100)
 RINGS = [(TWO, 1.0), (TWO, 0.3), ((60, 140), 1.0), (THREE, 1.0), (THREE, 0.3), ((50, 100, 150), 1.0)]
 RATES = [(1e-3, 0.9), (2e-3, 0.9), (5e-3, 0.9), (2e-2, 0.9), (2e-3, 0.0), (2e-3, 0.98), (5e-4, 0.99), (2e-3, 0.99), (5e-3, 0.99)]
-LAYERS = [dict(width=width, activation="tanh", average="mean", size=0.5, replicas=16, samples=1000, seed=400 + width)
-          for width in (16, 64, 256)]  # fmt: skip
+LAYERS = [dict(width=width, activation=activation, average="mean", size=0.5, replicas=32, samples=1000, seed=seed + width)
+          for activation, seed in (("tanh", 4000), ("relu", 5000), ("gelu", 6000)) for width in (16, 64, 256)]  # fmt: skip
 TARGETS = (0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 2.0)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...notebook.claims import group_figures
 from ...notebook.intervals import confidence_interval, difference_interval
 from .held_accuracy import pooled
-from .plan import TASKS
+from .plan import LAYERS, TASKS
 
 
 def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
@@ -17,24 +18,35 @@ def mismatch(run: dict, offset: float, *, edge: float = -0.05) -> np.ndarray:
     return ((exponent - log_sensitivity - offset) * below).sum(0) / below.sum(0)
 
 
+def transmission_groups(layers: dict) -> dict[str, list[float]]:
+    """The log growth in the stored layers by activation, width and direction; no groups as long as a planned layer is missing."""
+    named = [(f"{s['activation']}, {s['width']}", f"{s['activation']}, N = {s['width']}", s) for s in LAYERS]
+    if not all(layers.get(run, {}).get("settings") == settings for run, _, settings in named):
+        return {}
+    return {f"{group}, {way}": layers[run][way] for run, group, _ in named for way in ("forward", "backward")}
+
+
 def claim_figures(read: Callable[[str], dict]) -> dict:
     """The measured side of the ledger; ``read`` gives the stored results by name."""
-    runs, offsets, layers = read("exponent_architectures"), read("exponent_offsets"), read("transmission").values()
+    runs, offsets, layers = read("exponent_architectures"), read("exponent_offsets"), read("transmission")
     gaps = {name: mismatch(run, offsets[name]["mean"]) for name, run in runs.items()}
     flat = [name for name in runs if "+" not in name]
     values = {
         "lyapunov-match": (runs.values(), np.concatenate([gaps[name] for name in flat if name.endswith(", 1")])),
         "architectures": (runs.values(), np.array([gap.mean() for gap in gaps.values()])),
         "edge-of-chaos": (runs.values(), np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()])),
-        "moderate-transmission": (layers, np.concatenate([np.add(run["forward"], run["backward"]) / 2 for run in layers])),
     }
+    grouped = {"moderate-transmission": (layers.values(), transmission_groups(layers))}
     rounded = lambda v: round(float(v), 6)  # noqa: E731
-    return {
+    origin = lambda made: {"seconds": math.ceil(sum(run["seconds"] for run in made)),  # noqa: E731
+                           "device": next(iter(made))["provenance"]["machine"]}  # fmt: skip
+    means = {
         name: {"mean": rounded(v.mean()), "interval": [rounded(b) for b in confidence_interval(v)], "seeds": len(v),
-               "lowest": rounded(v.min()), "highest": rounded(v.max()), "seconds": math.ceil(sum(run["seconds"] for run in made)),
-               "device": next(iter(made))["provenance"]["machine"]}
+               "lowest": rounded(v.min()), "highest": rounded(v.max()), **origin(made)}
         for name, (made, v) in values.items()
-    } | share_figures(read)  # fmt: skip
+    }  # fmt: skip
+    by_group = {name: {**group_figures(name, groups), **origin(made)} for name, (made, groups) in grouped.items() if groups}
+    return means | by_group | share_figures(read)
 
 
 HELD = {"depth": 0.95, "lag": 0.98}

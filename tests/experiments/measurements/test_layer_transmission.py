@@ -50,8 +50,17 @@ def test_of_two_lengths_the_shorter_one_is_taken():
 def test_an_orthogonal_linear_layer_changes_nothing():
     weight = torch.linalg.qr(draw(4, 20, 20))[0]
     growth = measure_growth(weight, torch.zeros(4, 20, dtype=torch.float64), draw(4, 50, 20, seed=1), "identity")
-    for values, exact in zip(growth, (0, 0, 1, 1), strict=True):
+    for values, exact in zip(growth, (0, 0, 1, 1, 0), strict=True):
         torch.testing.assert_close(values, torch.full_like(values, exact), rtol=0, atol=rounding(torch.float64, 20 + 50))
+
+
+def test_samples_in_which_no_neuron_responds_are_counted_and_left_out():
+    weight, bias = torch.eye(2, dtype=torch.float64)[None], torch.zeros(1, 2, dtype=torch.float64)
+    inputs = torch.tensor([[[1.0, 1.0], [-1.0, -1.0], [2.0, 1.0], [-2.0, -1.0]]], dtype=torch.float64)  # on, off, on, off
+    growth = measure_growth(weight, bias, inputs, "relu", generator=seeded(0))
+    assert growth.silent.item() == 0.5
+    for values in (growth.forward, growth.backward):  # where both neurons are on, the layer is the identity
+        torch.testing.assert_close(values, torch.zeros_like(values), rtol=0, atol=rounding(torch.float64, 2))
 
 
 def test_growth_is_that_of_the_jacobian_forward_and_backward():
