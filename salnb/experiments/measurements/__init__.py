@@ -6,7 +6,7 @@ Used by *Log-sensitivity is the exponent*, *From a neuron to a network*, *The wh
 from .exponent_under_sal import FollowedExponent, follow_exponent, predicted_offset
 from .layer_transmission import layer_growth, measure_growth, scale_rows
 from .random_spectra import GAINS, SPECTRA, log_volume, random_spectrum
-from .working_memory import KINDS, KeptBit, after_first_pulse, kept_bit, kind_of, orbits
+from .working_memory import KINDS, KeptBit, after_first_pulse, kept_bit, kind_of, orbits, portrait
 
 __all__ = [
     "GAINS",
@@ -22,6 +22,7 @@ __all__ = [
     "log_volume",
     "measure_growth",
     "orbits",
+    "portrait",
     "predicted_offset",
     "random_spectrum",
     "scale_rows",

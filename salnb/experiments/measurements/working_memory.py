@@ -184,6 +184,23 @@ def compared(plus: Tensor, minus: Tensor) -> dict[str, Tensor]:
         within=distance_to(plus[:half], plus[asked]), moves=rms(plus - plus.mean(0)).square().mean(0).sqrt())  # fmt: skip
 
 
+@torch.no_grad()
+def portrait(net: TanhRNN, *, lag: int, n_warmup: int = 20_000, shown: int = 20, dots: int = 60) -> tuple[Tensor, Tensor]:
+    """Two trajectories in a plane, for a figure: the last steps before the second pulse, and the long run.
+
+    The plane is that of the two largest principal components of the last ``shown`` steps before the second pulse.
+
+    Returns:
+        path (R, 2, shown + 1, 2) and dots (R, 2, dots, 2): replica, sign of the first pulse, time, and place in the plane.
+    """
+    run = orbits(net, after_first_pulse(net), max(n_warmup, lag) + dots)  # entry t - 1 is time t
+    path, late = (part.movedim(0, 2) for part in (run[lag - shown - 2 : lag - 1], run[-dots:]))  # (R, 2, time, N)
+    both = path.flatten(1, 2)
+    middle = both.mean(1, keepdim=True)
+    plane = torch.linalg.svd(both - middle, full_matrices=False).Vh[:, :2].mT.unsqueeze(1)  # (R, 1, N, 2)
+    return (path - middle.unsqueeze(1)) @ plane, (late - middle.unsqueeze(1)) @ plane
+
+
 def rms(difference: Tensor) -> Tensor:
     """Root mean square over the neurons, the last dimension."""
     return difference.square().mean(-1).sqrt()

@@ -5,7 +5,7 @@ import os
 
 import torch
 
-from .store import claim_figures, run_all, train_all, write
+from .store import claim_figures, remember_all, run_all, train_all, write
 
 parser = argparse.ArgumentParser(prog="python -m salnb.experiments.results", description=__doc__)
 parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -16,4 +16,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)  # networks of this size gain nothing from a second thread, and lose much on a busy machine
     run_all(progress=not given.quiet)
     train_all(progress=not given.quiet, n_jobs=given.jobs)
+    remember_all(progress=not given.quiet)
     write("claims", claim_figures())

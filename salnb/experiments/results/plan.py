@@ -238,6 +238,16 @@ def training_jobs() -> list[Job]:
     return runs + [("recipes", name, arguments) for name, arguments in search_jobs()]
 
 
+# --- what trained networks do in the long run: runs of "lag" that are trained once more, and then measured ----------------------
+REMEMBERED = ("xor, SAL from 0.5", "xor, gain 1.1", "xor, SAL throughout, falling")
+
+
+def memory_jobs() -> Iterator[tuple[str, dict]]:
+    """(name, arguments of ``train_lag``), with the settings and seeds of the stored runs of the same names."""
+    trained = {name: arguments for file, name, arguments in training_jobs() if file == "lag"}
+    yield from ((name, trained[name]) for name in REMEMBERED)
+
+
 def function_of(job: Job) -> Callable:
     """The function that carries out this run."""
     return train_lag if job[0] == "lag" or job[1].startswith("lag") else train_deep

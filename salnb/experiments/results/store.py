@@ -9,6 +9,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from ..measurements.exponent_under_sal import follow_exponent, predicted_offset
 from ..measurements.layer_transmission import layer_growth
 from ..measurements.random_spectra import random_spectrum
 from ..training.sweeps import name_of
-from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, train_one, training_jobs
+from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, memory_jobs, train_one, training_jobs
+from .trained_memory import trained_memory
 from .verdicts import claim_figures as figures_of
 
 FOLDER = BOOK / "results"
@@ -106,3 +108,18 @@ def train_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool
     for (file, name, arguments), run in progress_bar(done, enabled=progress, label="training", total=len(missing)):
         write(file, {**read(file), name: {**run, "provenance": provenance()}})
         (partial / f"{name_of(arguments)}.pt").unlink(missing_ok=True)
+
+
+def remember_all(progress: bool = True, folder: Path | None = None) -> None:
+    """Trains the networks of ``memory_jobs`` again where that is missing, and stores how they keep the first pulse.
+
+    ``folder``: for the weights, by default ``.partial``; they are deleted when the measurement is stored, unless it is given.
+    """
+    place = FOLDER / ".partial" if folder is None else folder
+    for name, arguments in progress_bar(list(memory_jobs()), enabled=progress, label="memory"):
+        stored = read("working_memory")
+        if stored.get(name, {}).get("arguments") == as_stored(arguments):
+            continue
+        write("working_memory", {**stored, name: {**trained_memory(arguments, place), "provenance": provenance()}})
+        if folder is None:
+            (place / f"{name_of(arguments)}.pt").unlink(missing_ok=True)
