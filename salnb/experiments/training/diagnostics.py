@@ -55,7 +55,20 @@ def _log_rms(sensitivity: Tensor) -> Tensor:
 
 
 def exponent_of(model: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Growth of a small disturbance (R,), in nats per time step over the sequence or per layer from the first to the last."""
+    r"""Growth of one random tangent (R,), in nats per time step of the whole sequence, or per layer from the first to the last.
+
+    A mean over the samples, each with a tangent of its own. This is growth over a finite stretch, from the first step and without
+    a warm-up, and no Lyapunov exponent of the long run. It contains the alignment of the tangent: where one direction of N
+    outgrows all others, a random tangent has on average
+
+    .. math:: \tfrac12 \left[\psi(\tfrac12) - \psi(\tfrac N2)\right]
+
+    nats of its length in it, −2.7 for N = 64. So the product of this number and the number of steps lies about 2.7 nats below the
+    growth of such a surviving direction, for any number of steps, and a product of −0.8 belongs to a direction that has *grown*.
+    Where many directions grow alike nothing is lost. ``finite_time_exponents`` measures the growth without any tangent.
+
+    The ``exponent`` of every stored training run, and of ``TrainingRun``, is this number.
+    """
     if isinstance(model, DeepNet):
         return _growth_through_layers(model, inputs, generator)
     if isinstance(model, TanhRNN):
@@ -130,6 +143,7 @@ def log10_backward_growth(model: nn.Module, inputs: Tensor, generator: torch.Gen
 
 def profile_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """Length of the loss gradient (R, L) at every hidden layer, or (R, T) at every time step."""
+
     def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
         return losses(outputs[-1] if outputs.ndim == 4 else outputs, wanted).sum()
 

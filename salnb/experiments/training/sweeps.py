@@ -1,4 +1,14 @@
-"""The same experiment under many settings, on several processes or machines."""
+"""The same experiment under many settings, on several processes or machines.
+
+Many calls of one function with other arguments are a *sweep*. On one machine, a process per core:
+
+    runs = sweep(train_lag, grid(gain=[0.5, 0.9, 1.1], seed=range(20)), n_jobs=-1, folder="runs")
+
+On several machines the call is the same and names the backend, "dask" after ``dask.distributed.Client(address)`` (installed by
+``pip install "dask[distributed]"``) or "ray" after ``ray.util.joblib.register_ray()`` (``pip install "ray[default]"``). Every run
+stores its state in ``folder``, which all machines have to share. An interrupted sweep is called again and goes on, on the same
+kind of machine to bit-identical results.
+"""
 
 import hashlib
 import json
