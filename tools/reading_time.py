@@ -96,6 +96,14 @@ def complaints(notebook: nbformat.NotebookNode) -> Iterator[str]:
             yield f"{where}: {len(wide)} lines longer than {MOST_CHARACTERS} characters"
 
 
+def minutes_of_page(path: Path) -> int | None:
+    """The minutes that a page states under its title, None if it states none."""
+    text = path.read_text(encoding="utf-8")
+    first = nbformat.reads(text, as_version=4).cells[0].source if path.suffix == ".ipynb" else text
+    stated = MINUTES.search(first)
+    return int(stated[1]) if stated else None
+
+
 def write_minutes(path: Path) -> None:
     """Puts the measured minutes under the title of a chapter."""
     notebook = nbformat.read(path, as_version=4)

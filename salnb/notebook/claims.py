@@ -154,3 +154,28 @@ def markdown_table() -> str:
         cells = (f"`{entry['id']}`", entry["claim"], entry["source"], _measured(entry), f"**{entry['verdict']}**{note}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _bounds(bounds: list[float]) -> str:
+    """An interval in words: "below −0.1", "above 0.1", "from −0.05 to 0.05"."""
+    low, high = (f"{bound:g}".replace("-", "−") for bound in bounds)
+    if bounds[0] == float("-inf"):
+        return f"below {high}"
+    return f"above {low}" if bounds[1] == float("inf") else f"from {low} to {high}"
+
+
+def markdown_cards() -> str:
+    """The ledger as a short text for each claim: what the paper says, what was measured, the rule and when it was written down."""
+    cards = []
+    for entry in ledger().values():
+        groups = f", for each {entry['per']}" if "per" in entry else ""
+        refuted = " or ".join(_bounds(bounds) for bounds in entry.get("refute", []))
+        rule = f"{_bounds(entry['confirm'])} confirms, {refuted} refutes" if "confirm" in entry else "not fixed yet"
+        lines = [
+            f"**{entry['claim']}** (`{entry['id']}`, {entry['source']})",
+            f"- **Verdict: {entry['verdict']}.** {entry.get('reason', '')}".rstrip(),
+            f"- We measured: {_measured(entry)}.",
+            f"- Rule{groups}: {rule}. Written down: {entry.get('fixed', 'no date')}.",
+        ]
+        cards.append(lines[0] + "\n\n" + "\n".join(lines[1:]))
+    return "\n\n".join(cards)

@@ -146,3 +146,15 @@ def test_stored_figures_agree_with_the_stored_verdicts():
                 assert "refuted" not in verdicts or entry["verdict"] == "refuted"
                 assert entry["verdict"] != "confirmed" or verdicts == {"confirmed"}
             assert claims.decide(tuple(stored[name]["interval"]), entry["confirm"], entry["refute"]) == entry["verdict"]
+
+
+def test_cards_say_claim_verdict_rule_and_date(tmp_path, monkeypatch):
+    cards = claims.markdown_cards()
+    for entry in claims.ledger().values():
+        assert entry["claim"] in cards and f"**Verdict: {entry['verdict']}.**" in cards and entry["fixed"] in cards
+    assert "from −0.05 to 0.05 confirms, below −0.1 or above 0.1 refutes" in cards
+    assert "for each architecture" in cards
+
+
+def test_every_claim_says_when_its_rule_was_written_down():
+    assert all(entry.get("fixed") for entry in claims.ledger().values())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...notebook.claims import group_figures
-from ...notebook.intervals import confidence_interval, difference_interval
+from ...notebook.intervals import difference_interval
 from .held_accuracy import pooled
 from .plan import LAYERS, TASKS
 
@@ -30,23 +30,17 @@ def claim_figures(read: Callable[[str], dict]) -> dict:
     """The measured side of the ledger; ``read`` gives the stored results by name."""
     runs, offsets, layers = read("exponent_architectures"), read("exponent_offsets"), read("transmission")
     gaps = {name: mismatch(run, offsets[name]["mean"]) for name, run in runs.items()}
-    flat = [name for name in runs if "+" not in name]
-    values = {
-        "lyapunov-match": (runs.values(), np.concatenate([gaps[name] for name in flat if name.endswith(", 1")])),
-        "architectures": (runs.values(), np.array([gap.mean() for gap in gaps.values()])),
-        "edge-of-chaos": (runs.values(), np.concatenate([np.array(run["exponent"])[-1] for run in runs.values()])),
+    full = {name: gaps[name] for name in runs if "+" not in name and name.endswith(", 1")}
+    grouped = {
+        "lyapunov-match": (runs.values(), full),
+        "architectures": (runs.values(), gaps),
+        "edge-of-chaos": (runs.values(), {name: run["exponent"][-1] for name, run in runs.items()}),
+        "moderate-transmission": (layers.values(), transmission_groups(layers)),
     }
-    grouped = {"moderate-transmission": (layers.values(), transmission_groups(layers))}
-    rounded = lambda v: round(float(v), 6)  # noqa: E731
     origin = lambda made: {"seconds": math.ceil(sum(run["seconds"] for run in made)),  # noqa: E731
                            "device": next(iter(made))["provenance"]["machine"]}  # fmt: skip
-    means = {
-        name: {"mean": rounded(v.mean()), "interval": [rounded(b) for b in confidence_interval(v)], "seeds": len(v),
-               "lowest": rounded(v.min()), "highest": rounded(v.max()), **origin(made)}
-        for name, (made, v) in values.items()
-    }  # fmt: skip
     by_group = {name: {**group_figures(name, groups), **origin(made)} for name, (made, groups) in grouped.items() if groups}
-    return means | by_group | share_figures(read)
+    return by_group | share_figures(read)
 
 
 HELD = {"depth": 0.95, "lag": 0.98}
