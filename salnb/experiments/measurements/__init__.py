@@ -1,6 +1,6 @@
 """Measurements on networks: the exponent under SAL, the growth in one layer, random spectra, how a trained network keeps a bit.
 
-Used by *Log-sensitivity is the exponent*, *From a neuron to a network*, *The whole spectrum* and *Inside a trained network*.
+Used by *Log-sensitivity is the exponent*, *One layer, forward and back*, *The whole spectrum* and *Inside a trained network*.
 """
 
 from .exponent_under_sal import FollowedExponent, follow_exponent, predicted_offset
