@@ -1,6 +1,6 @@
 """Gradients derived by hand, through depth and through time, and the gradient profile over layers or time steps.
 
-Used by *Learning through depth and time*, *Three hundred layers* and *Three hundred steps*.
+Used by *Gradients through depth*, *Gradients through time*, *Other remedies*, *Three hundred layers* and *Three hundred steps*.
 """
 
 from .gated_cells import cell_gradients
