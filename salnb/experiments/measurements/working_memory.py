@@ -145,7 +145,7 @@ def kept_bit(
         ValueError: another kind of network, or not in double precision; too few steps.
 
     Source: the words are this project's. Bistable attractors as memory: Hopfield 1982; memory in quasi-periodic motion: Park,
-    Ságodi and Sokół 2023 (arXiv 2308.12585); fading memory: Boyd and Chua 1985.
+    Ságodi and Sokół 2023 (arXiv 2308.12585); networks that forget in time: Ghazizadeh and Ching 2021 (PLOS Comp. Biol. 17).
 
     Example:
         >>> net = TanhRNN(1, 8, 2, gain=0.5, replicas=(3,), dtype=torch.float64, generator=torch.Generator().manual_seed(0))

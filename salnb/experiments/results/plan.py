@@ -239,13 +239,15 @@ def training_jobs() -> list[Job]:
 
 
 # --- what trained networks do in the long run: runs of "lag" that are trained once more, and then measured ----------------------
-REMEMBERED = ("xor, SAL from 0.5", "xor, gain 1.1", "xor, SAL throughout, falling")
+REMEMBERED = ("xor, SAL from 0.5", "xor, gain 1.1", "xor, SAL, lag 30", "xor, SAL, lag 100", "xor, SAL throughout, falling")
+LIVE = dict(lag=50, steps=300, replicas=64, seed=crc32(b"memory: xor, SAL, lag 50") % 1_000_000)  # many of those trained live
 
 
 def memory_jobs() -> Iterator[tuple[str, dict]]:
-    """(name, arguments of ``train_lag``), with the settings and seeds of the stored runs of the same names."""
+    """(name, arguments of ``train_lag``), with the settings and seeds of the stored runs of the same names, and one new run."""
     trained = {name: arguments for file, name, arguments in training_jobs() if file == "lag"}
     yield from ((name, trained[name]) for name in REMEMBERED)
+    yield "xor, SAL, lag 50", LIVE
 
 
 def function_of(job: Job) -> Callable:

@@ -27,7 +27,7 @@ class TrainingRun:
         accuracy: (R,), share of right answers at the end on fresh data.
         held: (R,), the worst accuracy on a fixed test batch over the last tenth of training.
         log_sensitivity: (R,), at the end, nats per layer or time step; of gates and layer norm by the rows of the Jacobian.
-        exponent: (R,), at the end: mean log growth of one random tangent, per layer or per time step of the task's sequences, from
+        exponent: (R,), at the end: mean log growth of one random tangent, per layer or per time step of the sequences, from
             the first step and without a warm-up; see ``salnb.experiments.training.exponent_of``.
         gradient_profile: (R, depth) or (R, T), length of the loss gradient at every layer or time step, at the end.
         history: at C looks "step" (C,), "loss" and "accuracy" (C, R), "adjusted" (C, R) in how many steps SAL has acted so far;
