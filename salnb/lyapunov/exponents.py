@@ -69,8 +69,8 @@ def lyapunov_spectrum(
             dimensions are independent systems. ``rnn_step`` makes one from a recurrent module.
         state: (..., N), where to start.
         n_steps: steps to average over. n_warmup: steps before that, which forget the start and align the tangents. Without them
-            the exponents depend on the first frame, by about 1/n_steps each; see ``LyapunovSpectrum.alignment``. The growth over
-            a short stretch, whatever the frame, is ``finite_time_exponents``.
+            the exponents depend on the first frame, by one to three nats over the run; see ``LyapunovSpectrum.alignment``. The
+            growth over a short stretch, whatever the frame, is ``finite_time_exponents``.
         k: number of leading exponents, default all N.
         qr_every: steps between two QR decompositions, or "auto": as rarely as the digits of the smallest exponent allow;
             where they turn out not to have been enough, the stretch is done again, more closely. Of 40 networks of 256

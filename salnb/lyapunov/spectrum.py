@@ -41,7 +41,7 @@ class LyapunovSpectrum:
         .. math:: a_i = T_w\,\min(\lambda_{i-1} - \lambda_i,\; \lambda_i - \lambda_{i+1})
 
         with T_w the duration of the warm-up. A direction is off by a factor of about e^(-a_i); each exponent that is not yet
-        aligned may be off by about 1/T nats per unit time, for a run of duration T, while the sum of all stays right. NaN where
+        aligned may be off by one to three nats divided by the duration T of the run, while the sum of all stays right. NaN where
         a neighboring exponent was not measured, which is so for the last of k < N. Equal exponents never align and need not.
 
         Example:
@@ -73,8 +73,8 @@ class LyapunovSpectrum:
             return "one direction: nothing to align"
         if not warmup:
             time = self.n_steps * self.dt
-            return (f"none (n_warmup=0): each exponent depends on the first frame, by about 1/T = {1 / time:.2g}; "
-                    "give n_warmup, or use finite_time_exponents")  # fmt: skip
+            return ("none (n_warmup=0): each exponent depends on the first frame, by one to three nats / T, "
+                    f"up to {3 / time:.2g}; give n_warmup, or use finite_time_exponents")  # fmt: skip
         nats = self.alignment.reshape(-1, self.exponents.shape[-1]).amin(0).tolist()
         known = [f"{value:.3g}" for value in nats[:SHOWN] if value == value]
         if not known:

@@ -165,7 +165,7 @@ def _bounds(bounds: list[float]) -> str:
 
 
 def markdown_cards() -> str:
-    """The ledger as a short text for each claim: what the paper says, what was measured, the rule and when it was written down."""
+    """The ledger as a short text for each claim: what the paper says, what was measured, the rule and its date."""
     cards = []
     for entry in ledger().values():
         groups = f", for each {entry['per']}" if "per" in entry else ""

@@ -88,8 +88,10 @@ def draw_interval(position: float, values, *, quantity: str, ax: "Axes", label: 
 
     values = np.asarray(values, dtype=float).ravel()
     low, high = confidence_interval(values)
-    dots = ax.plot(np.full(len(values), position), values, MARKERS.get(quantity, "o"), color=color(quantity), alpha=0.35,
-                   markersize=4, markeredgewidth=0)  # fmt: skip
+    marker = MARKERS.get(quantity, "o")
+    edge = 1.0 if marker == "x" else 0.0  # a cross consists of nothing but its edge
+    dots = ax.plot(np.full(len(values), position), values, marker, color=color(quantity), alpha=0.35,
+                   markersize=4, markeredgewidth=edge)  # fmt: skip
     bar = ax.errorbar([position], [values.mean()], [[values.mean() - low], [high - values.mean()]], fmt="_", markersize=14,
                       color=color(quantity), capsize=0, linewidth=2.2, label=label)  # fmt: skip
     return [*dots, bar]

@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 import nbformat
 import pytest
 
+from tools import reading_time
 from tools.notebooks import clean, dumps, joined
 from tools.tree import ROOT, notebooks, pages
 
-LONGEST_CELL = 40  # lines
 LARGEST = 2**20  # bytes, of a notebook and of every other file under version control
 SHORTEST_ALT = 40  # characters
 LINK = re.compile(r"(?<!\\)\]\(<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\)")
@@ -28,16 +28,25 @@ def images(cell: Notebook) -> bool:
     return any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {}))
 
 
+def folded(cell: Notebook) -> bool:
+    """Whether the page shows only a title in place of the cell's code."""
+    return cell.cell_type == "code" and "hide-input" in cell.metadata.get("tags", [])
+
+
 def complaints(notebook: Notebook) -> Iterator[str]:
     """What a reader, or nbval, would stumble over."""
+    shown = [cell for cell in notebook.cells if "remove-cell" not in cell.metadata.get("tags", [])]
+    for before, cell in zip(shown, shown[1:], strict=False):
+        if folded(before) and folded(cell) and not before.outputs:
+            yield f"cell {cell.id}: folded, and so is the one before; put a sentence between them"
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
+        if folded(cell) and not cell.metadata.get("mystnb", {}).get("code_prompt_show"):
+            yield f"cell {cell.id}: folded without a title; set metadata.mystnb.code_prompt_show"
         where = f"cell {cell.id} ({cell.source.strip().splitlines()[0][:40] if cell.source.strip() else 'empty'})"
         if cell.execution_count is None:
             yield f"{where}: never executed, so nbval passes over it; run `make notebooks`"
-        if len(cell.source.splitlines()) > LONGEST_CELL:
-            yield f"{where}: longer than {LONGEST_CELL} lines"
         for output in cell.outputs:
             if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
                 yield f"{where}: ends in {output.ename}"
@@ -76,7 +85,7 @@ PICTURE = nbformat.v4.new_output("display_data", data={"image/png": "AA=="})
     ("notebook", "word"),
     [
         (cell_with(execution_count=None), "never executed"),
-        (cell_with("\n".join("1" * 41)), "longer"),
+        (cell_with(metadata={"tags": ["hide-input"]}), "without a title"),
         (cell_with(outputs=[nbformat.v4.new_output("error", ename="KeyError")]), "KeyError"),
         (cell_with(outputs=[nbformat.v4.new_output("stream", name="stderr", text="hm")]), "stderr"),
         (cell_with(outputs=[PICTURE]), "alt"),
@@ -85,6 +94,11 @@ PICTURE = nbformat.v4.new_output("display_data", data={"image/png": "AA=="})
 )
 def test_each_complaint_is_made(notebook: Notebook, word: str) -> None:
     assert [word in complaint for complaint in complaints(notebook)] == [True]
+
+
+def test_two_folded_cells_in_a_row_are_told() -> None:
+    cells = [cell_with(metadata={"tags": ["hide-input"], "mystnb": {"code_prompt_show": "code"}}).cells[0] for _ in "ab"]
+    assert ["so is the one before" in c for c in complaints(nbformat.v4.new_notebook(cells=cells))] == [True]
 
 
 def test_a_good_cell_gets_no_complaint() -> None:
@@ -138,3 +152,35 @@ def test_no_file_under_version_control_is_large():
         pytest.skip("not a git checkout")
     paths = (ROOT / name for name in listed.stdout.split("\0") if name)
     assert not [path.name for path in paths if path.is_file() and path.stat().st_size > LARGEST]
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
+def test_a_chapter_is_one_story_of_half_an_hour_and_fits_the_page(path: Path) -> None:
+    assert not list(reading_time.complaints(nbformat.read(path, as_version=4)))
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "word"),
+    [
+        ("# T\n\n*1 minutes*\n\n" + "word " * 3001, "1", "words"),
+        ("# T\n\n*1 minutes*\n\n" + "$$x$$ " * 41, "1", "minutes, at most"),
+        ("# T\n\ntext", "1", "no line"),
+        ("# T\n\n*3 minutes*", "1", "says 3 minutes"),
+        ("# T\n\n*1 minutes*", "\n".join("1" * 26), "26 lines"),
+        ("# T\n\n*0 minutes*", "x = 1  # " + 80 * "-", "longer than 88"),
+    ],
+)
+def test_what_makes_a_chapter_too_long_is_told(source: str, code: str, word: str) -> None:
+    cells = [nbformat.v4.new_markdown_cell(source), nbformat.v4.new_code_cell(code)]
+    assert any(word in complaint for complaint in reading_time.complaints(nbformat.v4.new_notebook(cells=cells)))
+
+
+ROW = re.compile(r"^\| \[[^\]]+\]\(([^)]+)\) \| (\d*) \|", re.MULTILINE)
+
+
+def test_the_preface_lists_every_page_with_its_minutes() -> None:
+    listed = dict(ROW.findall(markdown(ROOT / "book/intro.ipynb")))
+    missing = {f"{page}.ipynb" for page in pages() if (ROOT / f"{page}.ipynb").is_file()} - {f"book/{link}" for link in listed}
+    assert missing == {"book/intro.ipynb"}
+    for link, minutes in listed.items():
+        assert minutes == str(reading_time.minutes_of_page(ROOT / "book" / link) or ""), link

@@ -92,3 +92,10 @@ def test_bad_input_is_named():
         plotting.draw_band([0], [[1.0, 2.0]], quantity="exponent", ax=ax, spread="all")
     with pytest.raises(ValueError, match="states"):
         plotting.draw_traces(np.zeros(3), ax=ax)
+
+
+@pytest.mark.parametrize("quantity", list(plotting.COLORS))
+def test_the_dots_of_an_interval_can_be_seen(quantity):
+    """A cross without an edge is nothing."""
+    dots = plotting.draw_interval(0.0, [1.0, 2.0, 3.0], quantity=quantity, ax=Figure().subplots())[0]
+    assert dots.get_marker() != "x" or dots.get_markeredgewidth() > 0
