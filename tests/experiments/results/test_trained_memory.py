@@ -8,7 +8,7 @@ import torch
 from salnb.experiments.measurements.working_memory import KINDS, kind_of
 from salnb.experiments.results import store
 from salnb.experiments.results.plan import memory_jobs
-from salnb.experiments.results.trained_memory import load_trained, significant, trained_memory
+from salnb.experiments.results.trained_memory import load_trained, portraits, significant, trained_memory
 from salnb.experiments.training.sweeps import name_of
 
 SMALL = dict(lag=8, n_hidden=10, replicas=2, steps=3, sal=False, gain=1.0, seed=4)
@@ -19,11 +19,21 @@ def test_a_small_run_from_training_to_plain_numbers(tmp_path):
     found = trained_memory(SMALL, tmp_path, **SHORT)
     assert json.loads(json.dumps(found)) == found and len(found["kind"]) == 2 and set(found["kind"]) <= set(KINDS)
     assert len(found["right"]) == len(found["waits"]) and found["lag"] == 8 and found["arguments"] == SMALL
-    assert len(found["path"][0][1]) == 7 and len(found["dots"][1][0]) == 60  # the last six steps before the second pulse and it
+    assert set(found["portraits"]) == set(found["kind"])
+    drawn = found["portraits"][found["kind"][0]]
+    assert len(drawn["path"][1]) == 7 and len(drawn["dots"][0]) == 60  # the last six steps before the second pulse and it
     again = trained_memory(SMALL, tmp_path, **SHORT)  # from the stored weights
     assert {**again, "seconds": 0} == {**found, "seconds": 0}
     net = load_trained(tmp_path / f"{name_of(SMALL)}.pt", 10)
     assert net.readout.weight.dtype == torch.float64 and not net.readout.weight.requires_grad
+
+
+def test_of_each_kind_one_network_is_drawn():
+    path = torch.arange(4.0).view(4, 1, 1, 1)
+    exponents, periods = torch.tensor([0.0, -0.1, -0.2, 0.0]), torch.tensor([3.0, torch.inf, torch.inf, 12.0])
+    found = portraits(["clock", "latch", "latch", "clock"], exponents, periods, path, 2 * path)
+    assert {kind: drawn["network"] for kind, drawn in found.items()} == {"clock": 3, "latch": 2}
+    assert found["latch"] == {"network": 2, "path": [[[2.0]]], "dots": [[[4.0]]]}
 
 
 def test_significant_digits():
