@@ -239,7 +239,7 @@ def training_jobs() -> list[Job]:
 
 
 # --- what trained networks do in the long run: runs of "lag" that are trained once more, and then measured ----------------------
-REMEMBERED = ("xor, SAL from 0.5", "xor, gain 1.1", "xor, SAL, lag 30", "xor, SAL, lag 100", "xor, SAL throughout, falling")
+REMEMBERED = ("xor, SAL from 0.5", "xor, gain 1.1", "xor, SAL, lag 30")
 LIVE = dict(lag=50, steps=300, replicas=64, seed=crc32(b"memory: xor, SAL, lag 50") % 1_000_000)  # many of those trained live
 
 

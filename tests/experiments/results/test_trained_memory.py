@@ -53,8 +53,9 @@ def test_what_is_stored_is_not_measured_again(tmp_path, monkeypatch):
 
 def test_the_stored_networks_are_those_of_the_plan():
     """Trained anew on another processor they differ in single digits, and with them in single networks."""
-    wanted = dict(memory_jobs())
-    for name, run in store.read("working_memory").items():
+    wanted, stored = dict(memory_jobs()), store.read("working_memory")
+    assert set(stored) == set(wanted)
+    for name, run in stored.items():
         assert run["arguments"] == store.as_stored(wanted[name]) and run["provenance"]["commit"]
         assert set(run["kind"]) <= set(KINDS) and len(run["kind"]) == len(run["held"]) == len(run["exponents"])
         again = [kind_of(max(e), *rest) for e, *rest in zip(
