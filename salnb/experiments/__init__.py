@@ -1,7 +1,6 @@
 """The paper-scale runs of the book's first part, in four rooms: tasks, training, measurements, results.
 
-Used by *From a neuron to a network*, *Log-sensitivity is the exponent*, *Three hundred layers*, *Three hundred steps*,
-*SAL against a tuned spectral radius* and *What SAL cannot do*.
+Used by *From a neuron to a network* and by every experiment of the book.
 """
 
 from .measurements.exponent_under_sal import (

@@ -1,6 +1,6 @@
 """Sensitivity adjustment learning (SAL), for other layers SAL by rows of the Jacobian, and the monitor of sensitivities.
 
-Used by *Sensitivity adjustment learning*, *SAL at work*, *Learning through depth and time* and the experiments.
+Used by *Sensitivity adjustment learning*, *When SAL stops*, *SAL at work*, the chapters on gradients and the experiments.
 """
 
 from .jacobian_rows import RowSAL
