@@ -50,20 +50,20 @@ def trained_memory(arguments: Mapping[str, object], folder: Path, **measured: in
     drawn = portrait(net, lag=lag, n_warmup=measured.get("n_warmup", 20_000), shown=min(20, lag - 2))
     return {
         "held": rounded(run.held, 4), "accuracy": rounded(run.accuracy, 4), **numbers,
-        "portraits": portraits(found["kind"], found["exponents"].amax(1), found["period"], *drawn), "lag": lag,
+        "portraits": portraits(found["kind"], found["exponents"].amax(1), found["moves"], *drawn), "lag": lag,
         "seconds": round(time.time() - began, 1), "trained": round(run.seconds, 1), "arguments": dict(arguments),
     }  # fmt: skip
 
 
-def portraits(kinds: list[str], exponents: Tensor, periods: Tensor, path: Tensor, dots: Tensor) -> dict[str, dict]:
+def portraits(kinds: list[str], exponents: Tensor, moves: Tensor, path: Tensor, dots: Tensor) -> dict[str, dict]:
     """One network of each kind: its place among the networks, and its ``path`` and ``dots``.
 
-    It is the one with the lowest exponent; of clocks, whose exponents are all 0, that with a turn nearest to ten steps.
+    It is the one with the lowest exponent; of clocks, whose exponents are all 0, the one whose motion lies most in the plane.
     """
-    chosen = {}
+    chosen, spread = {}, (dots - dots.mean(-2, keepdim=True)).square().sum(-1).mean((1, 2))
     for kind in sorted(set(kinds)):
         among = torch.tensor([k == kind for k in kinds])
-        score = (periods - 10).abs() if kind == "clock" else exponents
+        score = -spread / moves.square() if kind == "clock" else exponents
         chosen[kind] = int(torch.where(among, score, torch.inf).argmin())
     return {kind: {"network": i, "path": rounded(path[i], 2), "dots": rounded(dots[i], 2)} for kind, i in chosen.items()}
 

@@ -29,11 +29,12 @@ def test_a_small_run_from_training_to_plain_numbers(tmp_path):
 
 
 def test_of_each_kind_one_network_is_drawn():
-    path = torch.arange(4.0).view(4, 1, 1, 1)
-    exponents, periods = torch.tensor([0.0, -0.1, -0.2, 0.0]), torch.tensor([3.0, torch.inf, torch.inf, 12.0])
-    found = portraits(["clock", "latch", "latch", "clock"], exponents, periods, path, 2 * path)
+    path, dots = torch.arange(4.0).view(4, 1, 1, 1), torch.zeros(4, 1, 2, 2)
+    dots[0, 0, 0], dots[3, 0, 0] = 1.0, 3.0  # the last clock moves three times as far in the plane, and in all twice as far
+    exponents, moves = torch.tensor([0.0, -0.1, -0.2, 0.0]), torch.tensor([1.0, 0.0, 0.0, 2.0])
+    found = portraits(["clock", "latch", "latch", "clock"], exponents, moves, path, dots)
     assert {kind: drawn["network"] for kind, drawn in found.items()} == {"clock": 3, "latch": 2}
-    assert found["latch"] == {"network": 2, "path": [[[2.0]]], "dots": [[[4.0]]]}
+    assert found["latch"] == {"network": 2, "path": [[[2.0]]], "dots": [[[0.0, 0.0], [0.0, 0.0]]]}
 
 
 def test_significant_digits():
