@@ -71,7 +71,10 @@ def test_the_code_brings_a_deep_network_to_sensitivity_one(one_thread: None) -> 
         ("tanh RNN", lambda: "gain 1.1: " + held("lag", "xor, gain 1.1")),
         ("tanh RNN", lambda: "gain 1: " + held("lag", "xor, gain 1")),
         ("tanh RNN", lambda: "before learning " + held("lag", "xor, SAL before")),
-        ("tanh RNN", lambda: "with a clause " + held("lag", "xor, SAL where unhealthy")),
+        ("tanh RNN", lambda: "with a clause " + held("lag", "xor, SAL from 0.5")),
+        ("tanh RNN", lambda: "16 of 16, again " + held("lag", "xor, SAL, rate 0.0003, again")),
+        ("tanh RNN", lambda: "15 of 16, again " + held("lag", "xor, gain 1.1, rate 0.0003, again")),
+        ("tanh, up to 100", lambda: held("depth", "disc_and_ring, gain 1, depth 10") + " at 10, with"),
         ("GRU, the lag", lambda: "lag: " + held("lag", "xor, gru")),
         ("GRU, the lag", lambda: held("lag", "xor, gru + SAL") + " | "),
         ("GRU, biases 0", lambda: held("lag", "xor, plain_gru") + " | " + held("lag", "xor, plain_gru + SAL")),
@@ -83,6 +86,7 @@ def test_a_count_is_that_of_the_stored_runs(start: str, told) -> None:
 
 def test_a_hundred_layers_need_no_sal() -> None:
     names = [f"disc_and_ring, {kind}, depth {depth}" for kind in ("gain 1", "SAL") for depth in (30, 100)]
+    names.append("disc_and_ring, SAL, depth 10")
     assert {held("depth", name) for name in names} == {"16 of 16"}
 
 
