@@ -1,7 +1,7 @@
 """Lyapunov exponents of any step function, over long runs or over given steps, and covariant Lyapunov vectors.
 
 Used by *From a neuron to a network*, by the chapters from *Chaos and its exponents* to *The whole spectrum*, by *Exponents of any
-network* and *Gated networks*, and by the experiments.
+network* and *Networks with gates*, and by the experiments.
 """
 
 from .covariant import CovariantVectors, covariant_vectors

@@ -184,3 +184,15 @@ def test_the_preface_lists_every_page_with_its_minutes() -> None:
     assert missing == {"book/intro.ipynb"}
     for link, minutes in listed.items():
         assert minutes == str(reading_time.minutes_of_page(ROOT / "book" / link) or ""), link
+
+
+ROUTE = re.compile(r"^- \*\*[^*]*?(\d+) minutes\.\*\*(.*)$", re.MULTILINE)
+
+
+def test_the_minutes_of_a_route_are_those_of_its_pages() -> None:
+    preface = ROOT / "book/intro.ipynb"
+    routes = ROUTE.findall(markdown(preface))
+    assert len(routes) >= 2
+    for minutes, told in routes:
+        stops = [preface, *(preface.parent / link for link in LINK.findall(told))]
+        assert int(minutes) == sum(reading_time.minutes_of_page(stop) for stop in stops)

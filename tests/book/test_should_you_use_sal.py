@@ -97,8 +97,12 @@ def test_the_other_numbers() -> None:
         assert text in row("many classes")
     passes = deep["disc_and_ring, SAL"]["passes"], lag["xor, SAL before"]["passes"]
     assert "{} passes at 300 layers and {} over 300 steps".format(*passes) in PAGE
-    constant, falling = held("lag", "xor, SAL throughout"), held("lag", "xor, SAL throughout, falling")
-    assert f"{constant} networks held their task, at a falling one {falling}" in PAGE
+    assert f"| before learning only | {held('lag', 'xor, SAL before')} |" in PAGE
+    assert f"at a constant rate | {held('lag', 'xor, SAL throughout')} |" in PAGE
+    for start, name in (("falls to 0 with the optimizer's", "SAL throughout, falling"), ("again under the clause", "SAL")):
+        first = "xor, SAL from 0.5" if name == "SAL" else f"xor, {name}"
+        counts = held("lag", first), *(held("lag", f"xor, {name}, rate {rate}") for rate in ("0.0001", "0.001"))
+        assert f"{start} | {{}} | {{}} and {{}} |".format(*counts) in PAGE
 
 
 def test_the_costs_are_those_of_the_benchmarks() -> None:

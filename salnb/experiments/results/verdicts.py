@@ -31,10 +31,11 @@ def claim_figures(read: Callable[[str], dict]) -> dict:
     runs, offsets, layers = read("exponent_architectures"), read("exponent_offsets"), read("transmission")
     gaps = {name: mismatch(run, offsets[name]["mean"]) for name, run in runs.items()}
     full = {name: gaps[name] for name in runs if "+" not in name and name.endswith(", 1")}
+    spelled = lambda groups: {name.replace(", ", " neurons, connectivity "): v for name, v in groups.items()}  # noqa: E731
     grouped = {
-        "lyapunov-match": (runs.values(), full),
-        "architectures": (runs.values(), gaps),
-        "edge-of-chaos": (runs.values(), {name: run["exponent"][-1] for name, run in runs.items()}),
+        "lyapunov-match": (runs.values(), spelled(full)),
+        "architectures": (runs.values(), spelled(gaps)),
+        "edge-of-chaos": (runs.values(), spelled({name: run["exponent"][-1] for name, run in runs.items()})),
         "moderate-transmission": (layers.values(), transmission_groups(layers)),
     }
     origin = lambda made: {"seconds": math.ceil(sum(run["seconds"] for run in made)),  # noqa: E731
