@@ -29,9 +29,11 @@ import importlib.util
 
 if importlib.util.find_spec("salnb") is None:
     raise ModuleNotFoundError(
-        "salnb is not installed here, and it has no public address yet to fetch it from. In the book's folder, "
-        "`make wheel` writes dist/salnb-0.1.0-py3-none-any.whl. Upload that file beside this notebook, run "
-        "`%pip install './salnb-0.1.0-py3-none-any.whl[book]'` in a cell of its own, then run this one again."
+        "salnb is not installed here, and it has no public address yet to fetch it "
+        "from. In the book's folder, `make wheel` writes "
+        "dist/salnb-0.1.0-py3-none-any.whl. Upload that file beside this notebook, run "
+        "`%pip install './salnb-0.1.0-py3-none-any.whl[book]'` in a cell of its own, "
+        "then run this one again."
     )
 """
 # README.md and CITATION.cff: only what stands between a pair of marks is ours to rewrite.
