@@ -9,6 +9,7 @@ import torch
 
 # In the environment, because the kernels that nbval starts read it there.
 os.environ["SALNB_STATIC"] = "1"
+os.environ["SALNB_DRIVE_WIDGETS"] = "1"  # every slider of every chapter is moved to both of its ends
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism; threads inside each would only fight
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)

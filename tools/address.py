@@ -21,7 +21,12 @@ SETUP_ADDRESS = """\
 import importlib.util
 
 if importlib.util.find_spec("salnb") is None:
-    %pip install -q "salnb[book] @ git+{address}@{branch}"
+    %pip install -q "salnb[book] @ git+{address}@v{version}"
+if importlib.util.find_spec("salnb") is None:
+    raise ModuleNotFoundError(
+        "salnb could not be installed from {address}. The download button on this "
+        "chapter's page gives the same notebook with the library inside."
+    )
 """
 SETUP_NO_ADDRESS = """\
 # This chapter needs the library salnb; where it is installed, this cell does nothing.
@@ -29,11 +34,9 @@ import importlib.util
 
 if importlib.util.find_spec("salnb") is None:
     raise ModuleNotFoundError(
-        "salnb is not installed here, and it has no public address yet to fetch it "
-        "from. In the book's folder, `make wheel` writes "
-        "dist/salnb-0.1.0-py3-none-any.whl. Upload that file beside this notebook, run "
-        "`%pip install './salnb-0.1.0-py3-none-any.whl[book]'` in a cell of its own, "
-        "then run this one again."
+        "salnb is not installed in this kernel. The same chapter with the library "
+        "inside: the download button on its page, or `make take-home` in the book's "
+        "folder, which writes it into _build/take-home."
     )
 """
 # README.md and CITATION.cff: only what stands between a pair of marks is ours to rewrite.
@@ -43,13 +46,13 @@ MARKS = {
 }
 
 
-def setup_source(address: str, branch: str) -> str:
-    """The code of a notebook's setup cell.
+def setup_source(address: str, version: str) -> str:
+    """The code of a notebook's setup cell; with an address, it installs the release of this version.
 
-    >>> print(setup_source("https://example.org/book", "main").splitlines()[-1].strip())
-    %pip install -q "salnb[book] @ git+https://example.org/book@main"
+    >>> print(setup_source("https://example.org/book", "0.1.0").splitlines()[4].strip())
+    %pip install -q "salnb[book] @ git+https://example.org/book@v0.1.0"
     """
-    text = SETUP_ADDRESS.format(address=address, branch=branch) if address else SETUP_NO_ADDRESS
+    text = SETUP_ADDRESS.format(address=address, version=version) if address else SETUP_NO_ADDRESS
     return text.rstrip("\n")
 
 
@@ -57,7 +60,7 @@ def readme_lines(address: str) -> str:
     """What the README says about where the book lives."""
     if address:
         return f"The source is at <{address}>; every chapter opens on Colab from the rocket at the top of its page."
-    return "The book has no public address yet; on Colab, a chapter's first cell says how to bring the library along."
+    return "The book has no public address yet; for Colab, take a page's download button: that notebook carries the library."
 
 
 def with_block(text: str, name: str, block: str) -> str:
@@ -93,7 +96,7 @@ def with_setup_cell(notebook: nbformat.NotebookNode, source: str) -> nbformat.No
 def rewritten(root: Path) -> dict[Path, str]:
     """What each place must say: path and full text."""
     setting = settings(root)
-    address, branch = setting["repository"].rstrip("/"), setting["branch"]
+    address, version = setting["repository"].rstrip("/"), setting["version"]
     if address and not address.startswith("https://"):
         raise ValueError(f"[tool.salnb] repository: expected an https:// address or nothing, got {address!r}")
     blocks = {
@@ -104,7 +107,7 @@ def rewritten(root: Path) -> dict[Path, str]:
     for path in notebooks(root):
         notebook = nbformat.read(path, as_version=4)
         if any(cell.cell_type == "code" for cell in notebook.cells):
-            texts[path] = dumps(with_setup_cell(notebook, setup_source(address, branch)))
+            texts[path] = dumps(with_setup_cell(notebook, setup_source(address, version)))
     return texts
 
 

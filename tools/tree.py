@@ -40,8 +40,9 @@ def notebooks(root: Path = ROOT) -> list[Path]:
 
 
 def settings(root: Path = ROOT) -> dict:
-    """The `[tool.salnb]` table of pyproject.toml."""
-    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["salnb"]
+    """The `[tool.salnb]` table of pyproject.toml, and the library's version."""
+    table = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    return {**table["tool"]["salnb"], "version": table["project"]["version"]}
 
 
 def write_text(path: Path, text: str) -> bool:

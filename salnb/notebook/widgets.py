@@ -1,5 +1,8 @@
 """Sliders in a live notebook, and the same figure without sliders on a rendered page."""
 
+import contextlib
+import io
+import os
 from collections.abc import Callable, Sequence
 
 from ..common.progress import is_static
@@ -15,11 +18,13 @@ def explore(draw: Callable[..., object], **controls: "Slider | Sequence[str]") -
         controls: (lowest, highest, step, start) for a slider, or a list of names for a menu, which starts with the first one.
 
     Raises:
-        ValueError: controls of another form.
+        ValueError: controls of another form, or none.
 
     Example:
         >>> explore(lambda gain: print(gain), gain=(0.1, 2.0, 0.1, 1.0))  # doctest: +SKIP
     """
+    if not controls:
+        raise ValueError("controls: got none, expected a keyword for each quantity that the reader may move")
     starts = {}
     for name, control in controls.items():
         if isinstance(control, tuple) and len(control) == 4 and control[0] <= control[3] <= control[1] and control[2] > 0:
@@ -37,6 +42,8 @@ def explore(draw: Callable[..., object], **controls: "Slider | Sequence[str]") -
             ipywidgets.interact(draw, **{name: _widget(ipywidgets, control) for name, control in controls.items()})
             return
     draw(**starts)
+    if _is_driven():
+        _drive(draw, controls)
 
 
 def _widget(ipywidgets, control):
@@ -48,3 +55,31 @@ def _widget(ipywidgets, control):
     # The figure is drawn again only when the reader releases the slider; otherwise slow figures would wait in a queue.
     kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
     return kind(min=lowest, max=highest, step=step, value=start, continuous_update=False)
+
+
+def _is_driven() -> bool:
+    """True while the book's tests run its chapters: then each control is also moved to both of its ends."""
+    return os.environ.get("SALNB_DRIVE_WIDGETS", "") not in ("", "0")
+
+
+def _drive(draw: Callable[..., object], controls: dict) -> None:
+    """Draws at both ends of all controls and throws the pictures away; what goes wrong there stops the cell that called."""
+    for end in (0, -1):
+        settings = {name: control[end] if isinstance(control, list) else control[1 if end else 0]
+                    for name, control in controls.items()}  # fmt: skip
+        try:
+            from IPython.utils.capture import capture_output
+        except ImportError:
+            unseen = contextlib.redirect_stdout(io.StringIO())
+        else:
+            unseen = capture_output()
+        try:
+            with unseen:
+                draw(**settings)
+        except Exception as error:
+            raise RuntimeError(f"explore: the figure cannot be drawn at {settings}: {error}") from error
+        finally:
+            with contextlib.suppress(ImportError):
+                from matplotlib import pyplot
+
+                pyplot.close("all")

@@ -57,7 +57,7 @@ def test_a_new_setting_reaches_every_place(copy: Path, value: str) -> None:
     cells = nbformat.read(copy / "book/intro.ipynb", 4).cells
     tagged = [cell for cell in cells if "setup" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assert f"git+{ADDRESS}@main" in tagged[0].source if value else "ModuleNotFoundError" in tagged[0].source
+    assert f"git+{ADDRESS}@v" in tagged[0].source if value else "ModuleNotFoundError" in tagged[0].source
 
 
 def test_setting_and_unsetting_leaves_no_trace(copy: Path) -> None:
@@ -82,16 +82,16 @@ def test_a_lost_mark_is_named() -> None:
 
 @pytest.mark.parametrize("value", ["", ADDRESS])
 def test_setup_cell_is_short_and_idle_where_the_library_is(value: str) -> None:
-    source = address.setup_source(value, "main")
+    source = address.setup_source(value, "0.1.0")
     assert len(source.splitlines()) <= 12
     exec(compile(source.replace("%pip", "raise SystemExit  #"), "setup", "exec"), {})
 
 
 def test_setup_cell_without_address_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    source = address.setup_source("", "main")
+    source = address.setup_source("", "0.1.0")
     ast.parse(source)
-    with pytest.raises(ModuleNotFoundError, match="make wheel"):
+    with pytest.raises(ModuleNotFoundError, match="make take-home"):
         exec(source, {})
 
 
