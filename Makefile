@@ -31,8 +31,8 @@ test: env  ## ruff, unit tests, doctests, every notebook, and the built pages if
 test-everywhere: env  ## for maintainers: the tests under other instruction sets, threads and draws (ARGS="--only AVX2")
 	@$(VENV) -m tools.everywhere $(ARGS)
 
-live: env  ## JupyterLab on the chapters, widgets and all (ARGS="--no-browser --port=9999" reaches it)
-	@$(VENV) -m jupyterlab --notebook-dir=book $(ARGS)
+live: env  ## JupyterLab on your own copies of the chapters, in live/ (ARGS="--no-browser --port=9999" reaches it)
+	@$(VENV) -m tools.live $(ARGS)
 
 results: env  ## run the paper-scale experiments again and store them in book/results
 	@$(VENV) -m salnb.experiments.results
