@@ -16,7 +16,7 @@ book test results notebooks bench: export OMP_NUM_THREADS ?= 1
 unexport MPLBACKEND PYTHONPATH PYTHONHOME SALNB_STATIC
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-everywhere live results bench notebooks address wheel clean env
+.PHONY: help book test test-everywhere live take-home results bench notebooks address wheel clean env
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ test-everywhere: env  ## for maintainers: the tests under other instruction sets
 
 live: env  ## JupyterLab on your own copies of the chapters, in live/ (ARGS="--no-browser --port=9999" reaches it)
 	@$(VENV) -m tools.live $(ARGS)
+
+take-home: env  ## every chapter as one file that carries the library, for Colab or any kernel, in _build/take-home
+	@$(VENV) -m tools.take_home
 
 results: env  ## run the paper-scale experiments again and store them in book/results
 	@$(VENV) -m salnb.experiments.results

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.pages import complaints
+from tools.take_home import behind_the_buttons
 from tools.tree import HTML, ROOT, pages, write_text
 
 BUILD = Path("_build")
@@ -71,6 +72,7 @@ def main(root: Path = ROOT) -> int:
         print("\nThe book did not build: see the warnings and errors above.", file=sys.stderr)
         return code
     html = root / HTML
+    behind_the_buttons(root)
     found = [
         line for page in pages(root) for line in complaints(html, page, notebook=(root / f"{page}.ipynb").is_file())
     ]

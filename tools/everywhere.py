@@ -1,6 +1,6 @@
 """The numerical tests as other machines would run them: other instruction sets, two threads, other draws.
 
-make test-everywhere                                   all combinations, tests and chapters
+make test-everywhere                                   all combinations, tests and chapters, and every take-home notebook
 make test-everywhere ARGS="--only AVX2 --no-chapters"   those whose name contains this
 
 Processors round differently, and in chaos another rounding is another trajectory after fifty steps. What this machine's processor
@@ -73,6 +73,14 @@ def run(combination: Combination, chapters: bool) -> tuple[bool, float, str]:
     return done.returncode == 0, time.monotonic() - began, "\n    ".join(said)
 
 
+def bare_kernel() -> int:
+    """Runs every take-home notebook alone on a bare kernel; 0 if all of them went through, else 1."""
+    from tools import bare, take_home
+
+    take_home.main()
+    return bare.main([])
+
+
 def main(arguments: list[str]) -> int:
     """Runs all that is asked for, one after the other, and says what failed where."""
     import torch
@@ -92,6 +100,8 @@ def main(arguments: list[str]) -> int:
             failed += not passed
             what = f"{combination.name}, {'chapters' if chapters else 'tests'}"
             print(f"{'passed' if passed else 'FAILED'}  {what:34} {seconds:5.0f} s\n    {said}", flush=True)
+    if not given.no_chapters and given.only.lower() in "bare kernel":
+        failed += bare_kernel()
     near = {place: at for place, at in worst(_lines(MARGINS)).items() if at[0] > NEAR}
     for place, (share, test) in sorted(near.items(), key=lambda item: -item[1][0]):
         print(f"{share:6.2f} of its tolerance: {place} {test}")

@@ -176,11 +176,11 @@ def main(arguments: list[str], root: Path = ROOT) -> None:
     trust([root / LIVE / name for name in fresh if name.endswith(".ipynb")])
     if Path(sys.prefix).resolve() == (root / ".venv").resolve():  # an environment of somebody else's keeps its settings
         set_up_lab(Path(sys.prefix))
-    print(f"{LIVE}: {len(fresh)} pages copied or refreshed. What you change there stays.", *said, sep="\n", flush=True)
+    print(f"{LIVE}/: what you change there stays; {len(fresh)} pages are new or brought up to date", *said, sep="\n", flush=True)
 
     from jupyterlab.labapp import main as lab
 
-    lab([f"--notebook-dir={root / LIVE}", f"--LabApp.default_url=/lab/tree/{FIRST}", *arguments])
+    lab([f"--notebook-dir={root / LIVE}", f"--LabApp.default_url=/lab/tree/{FIRST}", ])
 
 
 if __name__ == "__main__":

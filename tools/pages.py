@@ -136,11 +136,25 @@ def raw_markdown(path: Path) -> list[str]:
         [f"a formula was left as it was written: {formula[0]}"] if formula else [])  # fmt: skip
 
 
+def download(path: Path) -> list[str]:
+    """The download button of a notebook's page gives the file that carries the library."""
+    button = soup(path).select_one("a.btn-download-source-button[href]")
+    if button is None:
+        return ["no download button"]
+    target = resolve(path, button["href"])
+    if not target.is_file():
+        return [f"the download button points at {button['href']}, which does not exist"]
+    if target.suffix == ".ipynb" and not button.has_attr("download"):
+        return ["the download button would show the notebook's text instead of saving it"]
+    carried = target.suffix == ".ipynb" and "def bring(" in target.read_text(encoding="utf-8")
+    return [] if carried else [f"the download button gives {target.name} without the library inside"]
+
+
 def complaints(html: Path, page: str, *, notebook: bool) -> list[str]:
     """All that is wrong with one page of the table of contents."""
     path = html / f"{page}.html"
     found = thin(path)
     if path.is_file():
-        found += unexecuted(path) if notebook else []
+        found += unexecuted(path) + download(path) if notebook else []
         found += loads_from_elsewhere(path) + broken_links(path) + without_alt(path) + raw_markdown(path)
     return [f"{page}: {complaint}" for complaint in found]

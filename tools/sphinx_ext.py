@@ -68,10 +68,19 @@ def drop_unwanted_scripts(app: Sphinx, pagename: str, templatename: str, context
     context["script_files"] = [script for script in context.get("script_files", []) if not unwanted(script)]
 
 
+def name_download(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: Any) -> None:
+    """Say what the download button gives: a notebook that runs alone (`tools/take_home.py` puts it there)."""
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if button.get("label") == "download-source-button" and button.get("text") == ".ipynb":
+                button["tooltip"] = "This chapter with the library inside: runs alone, also on Colab"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx calls this."""
     os.environ.setdefault("SALNB_STATIC", "1")  # for the kernels that myst-nb starts
     app.connect("config-inited", read_address)
     app.connect("doctree-read", name_anchors)
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
+    app.connect("html-page-context", name_download, priority=901)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,6 +12,8 @@ from tools.tree import HTML, ROOT, pages
 built = pytest.mark.skipif(not (ROOT / HTML / "index.html").is_file(), reason="no _build/html: run `make book` first")
 
 GOOD = f"<article><h1 id='t'>T</h1><p>{'word ' * 60}</p><a href='#t'>t</a></article>"
+OUTPUT = "<div class='cell'><div class='cell_output'>1</div></div>"
+BUTTON = "<a class='btn-download-source-button' href='p.ipynb' download>.ipynb</a>"
 
 
 @pytest.fixture
@@ -27,9 +29,10 @@ def page(tmp_path: Path):
     return ask
 
 
-def test_a_good_page_gets_no_complaint(page) -> None:
+def test_a_good_page_gets_no_complaint(page, tmp_path: Path) -> None:
     assert page(GOOD) == []
-    assert page(GOOD + "<div class='cell'><div class='cell_output'>1</div></div>", notebook=True) == []
+    (tmp_path / "p.ipynb").write_text("def bring(")
+    assert page(GOOD + OUTPUT + BUTTON, notebook=True) == []
 
 
 @pytest.mark.parametrize(
@@ -55,11 +58,26 @@ def test_each_complaint_is_made(page, body: str, word: str) -> None:
     assert len(found) == 1 and word in found[0]
 
 
-def test_a_notebook_must_show_something_and_no_error(page) -> None:
-    assert "no output" in page(GOOD, notebook=True)[0]
+def test_a_notebook_must_show_something_and_no_error(page, tmp_path: Path) -> None:
+    (tmp_path / "p.ipynb").write_text("def bring(")
+    assert "no output" in page(GOOD + BUTTON, notebook=True)[0]
     broken = "<div class='cell'><div class='cell_output'><div class='traceback'>E</div></div></div>"
-    assert "error" in page(GOOD + broken, notebook=True)[0]
-    assert page(GOOD + broken.replace("'cell'", "'cell tag_raises-exception'"), notebook=True) == []
+    assert "error" in page(GOOD + broken + BUTTON, notebook=True)[0]
+    assert page(GOOD + broken.replace("'cell'", "'cell tag_raises-exception'") + BUTTON, notebook=True) == []
+
+
+@pytest.mark.parametrize(
+    ("button", "content", "word"),
+    [
+        ("", "def bring(", "no download button"),
+        (BUTTON, "cells", "without the library"),
+        (BUTTON.replace(" download", ""), "def bring(", "show the notebook's text"),
+    ],
+)
+def test_the_download_button_must_give_a_notebook_that_runs_alone(page, tmp_path: Path, button, content, word) -> None:
+    (tmp_path / "p.ipynb").write_text(content)
+    (complaint,) = page(GOOD + OUTPUT + button, notebook=True)
+    assert word in complaint
 
 
 def test_a_missing_page_is_noticed(tmp_path: Path) -> None:
