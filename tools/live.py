@@ -180,7 +180,7 @@ def main(arguments: list[str], root: Path = ROOT) -> None:
 
     from jupyterlab.labapp import main as lab
 
-    lab([f"--notebook-dir={root / LIVE}", f"--LabApp.default_url=/lab/tree/{FIRST}", ])
+    lab([f"--notebook-dir={root / LIVE}", f"--LabApp.default_url=/lab/tree/{FIRST}", *arguments])
 
 
 if __name__ == "__main__":
