@@ -1,8 +1,8 @@
 """`make take-home`: every chapter as one file that runs anywhere, because its first cell carries the library.
 
 A reader has the notebook and a kernel with PyTorch, and nothing else: no checkout, no network, no address. So the first cell,
-folded away, holds the library's wheel with just those stored results that this chapter draws. `make book` puts the same files behind
-the download buttons of the pages.
+folded away, holds the library's wheel with just those stored results that this chapter draws. `make book` puts the same files
+behind the download buttons of the pages.
 """
 
 from __future__ import annotations
