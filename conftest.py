@@ -17,9 +17,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism; thre
 matplotlib.use("Agg")
 
 
-@pytest.fixture(params=["cpu", "cuda"])
+PRETENDED = ["pretended"] if os.environ.get("SALNB_PRETENDED_DEVICE") else []
+
+
+@pytest.fixture(params=["cpu", "cuda", *PRETENDED])
 def device(request: pytest.FixtureRequest) -> torch.device:
-    """Every device there is."""
+    """Every device there is, and on request one that there is not (tests/pretended_device.py)."""
+    if request.param == "pretended":
+        from tests.pretended_device import install
+
+        return install()
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch.device(request.param)
