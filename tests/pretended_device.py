@@ -99,7 +99,7 @@ def kernel(op: torch._ops.OpOverload, *args: object, **kwargs: object) -> object
     """Any operation on the device."""
     tensor, writes, old = form(op)
     given = dict(zip(tensor, args, strict=False)) | kwargs
-    given |= {name: torch.tensor(value) for name, value in given.items() if type(value) is bool and tensor[name]}
+    numbers = any(tensor[name] and type(value) in (bool, int, float, complex) for name, value in given.items())
     written, values, grown = [given.get(name) for name in writes], [], []
     for name, value in given.items():
         if not (name == "indices" and op._schema.name in INDEXING):
@@ -111,7 +111,7 @@ def kernel(op: torch._ops.OpOverload, *args: object, **kwargs: object) -> object
             inner[name] = torch.empty(value.shape, dtype=value.dtype, device="cpu")
             grown.append((value, inner[name]))
     with torch._C._AutoDispatchBelowAutograd():
-        found = op(**inner)
+        found = (op.overloadpacket if numbers else op)(**inner)  # a tensor made of a number of Python comes as the number
         for value, result in grown:
             if result.numel():
                 replace(value, result)

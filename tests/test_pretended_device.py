@@ -149,7 +149,8 @@ def f(x):
 
 COMPUTED = {
     "numbers of the CPU": lambda x: (x * torch.tensor(2.0), torch.tensor(2.0) + x, x.where(x > 0, torch.tensor(0.0).double())),
-    "numbers of Python": lambda x: (2.5 * x.float(), (x > 0) | False, x.float() + 1j, 2 * (x > 0), (x * 9).int() // 2, x**2),
+    "numbers of Python": lambda x: (2.5 * x.float(), (x > 0) | False, x.float() + 1j, 2 * (x > 0), x % 1),
+    "numbers of Python with one number": lambda x: (x[0, 0].float() % 0.3, 2.5 * x[0, 0].float(), x[0, 0] // 0.1, 3**x),
     "indices of the CPU": lambda x: (x[torch.tensor([2, 0])], x[:, [1]], x[torch.tensor([True, False, True])]),
     "values of the CPU": lambda x: x.clone().index_put_((torch.tensor([1]),), torch.tensor(3.0, dtype=x.dtype)),
     "a slice from the CPU": lambda x: x.clone()[1:].copy_(torch.ones(2, 3)),
