@@ -24,7 +24,7 @@ def tree_of(notebook: nbformat.NotebookNode) -> ast.Module:
 
 
 def checked(tree: ast.Module) -> dict[str, dict[str, int]]:
-    """For each `check_x(answer)` that is defined: how often it is asserted, how often its refusal is, how often it is only called."""
+    """For each `check_x(answer)` that is defined: how often it is asserted, and how often its refusal is."""
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("check_")]
     counts = {name: {"accepted": 0, "refused": 0} for name in defined}
 
