@@ -13,9 +13,9 @@ def runtime(
     The environment variable SALNB_DEVICE ("cpu", "cuda", "cuda:1") overrides the choice.
 
     Args:
-        paper_scale: the chapter's own switch ``PAPER_SCALE``: True if it is to run at the size of the paper, False for a size
-            that suits a page. None for a chapter that has one size only.
-        minutes: how long the paper's scale takes on two CPU cores, measured. gpu_minutes: the same on a GPU, if measured.
+        paper_scale: the chapter's own switch ``PAPER_SCALE``: True if it is to run at the size of the paper or of the stored
+            runs, False for a size that suits a page. None for a chapter that has one size only.
+        minutes: how long the larger size takes on two CPU cores. gpu_minutes: the same on a GPU, if measured.
 
     Returns:
         the device, for ``module.to(device)`` and ``tensor.to(device)``.
@@ -44,11 +44,11 @@ def runtime(
     on_cpu = f"about {minutes:g} min on two CPU cores"
     on_gpu = f"about {gpu_minutes:g} min on a GPU" if gpu_minutes is not None else "on a GPU not measured"
     if not paper_scale:
-        print(f"Runs on the {place}, at the size of this page. PAPER_SCALE = True: the paper's size, {on_cpu}, {on_gpu}.")
+        print(f"Runs on the {place}, at the size of this page. With PAPER_SCALE = True it runs larger: {on_cpu}, {on_gpu}.")
     elif device.type == "cpu":
-        print(f"Runs on the CPU at the paper's size: {on_cpu}. Where there is a GPU, it is used ({on_gpu}).")
+        print(f"Runs on the CPU at the larger size: {on_cpu}. Where there is a GPU, it is used ({on_gpu}).")
     else:
-        print(f"Runs on the {place} at the paper's size: {on_gpu}, {on_cpu}.")
+        print(f"Runs on the {place} at the larger size: {on_gpu}, {on_cpu}.")
     return device
 
 

@@ -1,4 +1,4 @@
-"""A chapter runs on the GPU where there is one, and says beforehand how long the paper's size takes."""
+"""A chapter runs on the GPU where there is one, and says beforehand how long the larger size takes."""
 
 import pytest
 import torch
@@ -32,13 +32,13 @@ def test_the_switch_is_offered_with_its_minutes(capsys):
 def test_the_switch_on_a_cpu_warns(capsys):
     assert runtime(True, minutes=40, gpu_minutes=0.5) == torch.device("cpu")
     said = capsys.readouterr().out
-    assert said.startswith("Runs on the CPU at the paper's size: about 40 min") and "about 0.5 min on a GPU" in said
+    assert said.startswith("Runs on the CPU at the larger size: about 40 min") and "about 0.5 min on a GPU" in said
 
 
 def test_a_gpu_is_used_by_itself(a_gpu, capsys):
     assert runtime().type == "cuda"
     assert runtime(True, minutes=40, gpu_minutes=0.5).type == "cuda"
-    assert "GPU (Imagined 1) at the paper's size: about 0.5 min on a GPU" in capsys.readouterr().out
+    assert "GPU (Imagined 1) at the larger size: about 0.5 min on a GPU" in capsys.readouterr().out
 
 
 def test_the_reader_may_choose(a_gpu, monkeypatch):
