@@ -1,6 +1,6 @@
 """A second device without a GPU: its tensors say ``pretended:0``, lie in the CPU's memory, and refuse what CUDA's would refuse.
 
-    .venv/bin/python -m tests.book.on_pretended_device book/theory/x.ipynb …    runs chapters on it, names the cells that slip
+    .venv/bin/python -m tests.on_pretended_device book/theory/x.ipynb …    runs chapters on it, names the cells that slip
     SALNB_PRETENDED_DEVICE=1 .venv/bin/python -m pytest -p no:xdist tests/sal   the fixture ``device`` offers it as well
     from tests.pretended_device import install; DEVICE = install()              in a program
 

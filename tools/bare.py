@@ -26,7 +26,9 @@ from tools.take_home import FOLDER
 from tools.tree import ROOT
 
 PACKAGES = ("torch", "numpy", "matplotlib", "ipywidgets", "scikit-learn", "scipy", "ipykernel")
-TIMEOUT = 300  # seconds a cell
+# Seconds a cell. A cell takes half a minute at most, but now and then, with an old kernel, the client sleeps through the answer and
+# finds it when this time is over; so it is not longer than a slow machine needs.
+TIMEOUT = 120
 
 
 def closure(names: tuple[str, ...]) -> dict[str, importlib.metadata.Distribution]:

@@ -1,6 +1,6 @@
 """Runs chapters on the pretended device (tests/pretended_device.py) and names the cells that would not run on a GPU.
 
-    .venv/bin/python -m tests.book.on_pretended_device book/theory/x.ipynb …
+    .venv/bin/python -m tests.on_pretended_device book/theory/x.ipynb …
 
 A chapter's code runs in one process; its figures are drawn, its controls moved to both ends. Only a chapter that asks
 ``runtime()`` for its device uses the device. Cells after the first that fails may fail for want of what that one should
@@ -62,7 +62,7 @@ def told(error: BaseException) -> str:
 def main(paths: list[str]) -> int:
     """One chapter here; of several each in a process of its own."""
     if len(paths) != 1:
-        return max([subprocess.call([sys.executable, "-m", "tests.book.on_pretended_device", path]) for path in paths], default=0)
+        return max([subprocess.call([sys.executable, "-m", "tests.on_pretended_device", path]) for path in paths], default=0)
     path = Path(paths[0]).resolve()
     os.environ.update(SALNB_DEVICE=NAME, SALNB_STATIC="1", SALNB_DRIVE_WIDGETS="1")
     install()
