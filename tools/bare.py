@@ -26,8 +26,8 @@ from tools.take_home import FOLDER
 from tools.tree import ROOT
 
 PACKAGES = ("torch", "numpy", "matplotlib", "ipywidgets", "scikit-learn", "scipy", "ipykernel")
-# Seconds a cell. A cell takes half a minute at most, but now and then, with an old kernel, the client sleeps through the answer and
-# finds it when this time is over; so it is not longer than a slow machine needs.
+# Seconds a cell. A cell takes half a minute at most, but now and then, with an old kernel, the client sleeps through the answer
+# and finds it when this time is over; so it is not longer than a slow machine needs.
 TIMEOUT = 120
 
 

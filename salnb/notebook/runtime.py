@@ -1,4 +1,4 @@
-"""Which device a chapter runs on, and at which size: said in one line, before anything is computed."""
+"""Which device a chapter runs on, and at which size: said before anything is computed."""
 
 import os
 
@@ -8,7 +8,7 @@ import torch
 def runtime(
     paper_scale: bool | None = None, *, minutes: float | None = None, gpu_minutes: float | None = None
 ) -> torch.device:
-    """Chooses the device of a chapter's long computations, the GPU if there is one, and says in a line what to expect.
+    """Chooses the device of a chapter's long computations, the GPU if there is one, and says what to expect.
 
     The environment variable SALNB_DEVICE ("cpu", "cuda", "cuda:1") overrides the choice.
 
@@ -27,6 +27,7 @@ def runtime(
     Example:
         >>> runtime(False, minutes=40).type in ("cpu", "cuda")  # doctest: +ELLIPSIS
         Runs on the ...
+        PAPER_SCALE = True runs larger: about 40 min on two CPU cores, on a GPU not measured.
         True
     """
     if paper_scale is not None and not isinstance(paper_scale, bool):
@@ -44,7 +45,7 @@ def runtime(
     on_cpu = f"about {minutes:g} min on two CPU cores"
     on_gpu = f"about {gpu_minutes:g} min on a GPU" if gpu_minutes is not None else "on a GPU not measured"
     if not paper_scale:
-        print(f"Runs on the {place}, at the size of this page. With PAPER_SCALE = True it runs larger: {on_cpu}, {on_gpu}.")
+        print(f"Runs on the {place}, at the size of this page.\nPAPER_SCALE = True runs larger: {on_cpu}, {on_gpu}.")
     elif device.type == "cpu":
         print(f"Runs on the CPU at the larger size: {on_cpu}. Where there is a GPU, it is used ({on_gpu}).")
     else:
