@@ -1,0 +1,7 @@
+"""Geometry of representations: covariance spectra and their power laws, Krotov–Hopfield learning, penalties, robustness.
+
+Used by the part *Geometry* of the book. The question is that of Holzhausen, Merlid, Torvik, Malthe-Sørenssen and Lepperød (arXiv
+2405.00679): what a local rule does to the spectrum, the smoothness and the robustness of a representation.
+"""
+
+__all__ = []
