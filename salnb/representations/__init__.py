@@ -4,4 +4,8 @@ Used by the part *Geometry* of the book. The question is that of Holzhausen, Mer
 2405.00679): what a local rule does to the spectrum, the smoothness and the robustness of a representation.
 """
 
-__all__ = []
+from .hidden_net import HiddenNet
+
+__all__ = [
+    "HiddenNet",
+]
