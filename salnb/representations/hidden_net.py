@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.arguments import as_shape, check_sizes
+from ..common.tensors import check_floats
 from ..networks.linear import normal
 from ..sensitivity.activations import Activation, activation_formulas
 
@@ -81,11 +82,7 @@ class HiddenNet(nn.Module):
             (False, True)
         """
         check_sizes(classes=classes)
-        check_floating("weight", weight, "(..., units, inputs)")
-        if weight.ndim < 2 or not weight.numel():
-            raise ValueError(f"weight: got shape {tuple(weight.shape)}, expected (..., units, inputs) with at least one of each")
-        if not torch.isfinite(weight).all():
-            raise ValueError("weight: got entries that are not finite; expected finite weights")
+        check_floats("weight", weight, "(..., units, inputs)", dims=2)
         net = cls.__new__(cls)
         nn.Module.__init__(net)
         net._assemble(weight.detach().clone(), classes, power, activation, generator)
@@ -166,14 +163,6 @@ def raised_to_power(activation: Activation, power: float) -> Activation:
     return Activation(name, *(_Power(activation, float(power), order) for order in range(3)))
 
 
-def check_floating(name: str, value: object, expected: str) -> None:
-    """Checks that an argument is a floating-point tensor; ``expected`` is its shape in words."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name}: got {type(value).__name__}, expected a tensor {expected}; convert with torch.as_tensor")
-    if not value.is_floating_point():
-        raise ValueError(f"{name}: got dtype {value.dtype}, expected a floating-point tensor {expected}; convert with .float()")
-
-
 def check_net(net: object) -> None:
     """Checks that an argument named ``net`` is a ``HiddenNet``."""
     if not isinstance(net, HiddenNet):
@@ -185,10 +174,10 @@ def check_inputs(net: HiddenNet, x: Tensor, name: str = "x") -> None:
     weight = net.hidden_weight
     width = weight.shape[-1]
     expected = f"(B, {width}) or (..., B, {width})"
-    check_floating(name, x, expected)
-    if x.ndim < 2 or x.shape[-1] != width or not x.shape[-2]:
+    check_floats(name, x, expected, finite=False)
+    if x.ndim < 2 or x.shape[-1] != width:
         hint = f"; for one sample add a dimension with {name}.unsqueeze(0)" if x.ndim == 1 else ""
-        raise ValueError(f"{name}: got shape {tuple(x.shape)}, expected {expected} with B >= 1{hint}")
+        raise ValueError(f"{name}: got shape {tuple(x.shape)}, expected {expected}{hint}")
     try:
         torch.broadcast_shapes(x.shape[:-2], net.replicas)
     except RuntimeError as error:

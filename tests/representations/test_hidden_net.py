@@ -152,12 +152,12 @@ def test_sizes_that_do_not_fit(sizes, name):
 @pytest.mark.parametrize("x, error, words", [
     (torch.zeros(5), ValueError, r"x: got shape \(5,\), expected \(B, 5\).*x.unsqueeze\(0\)"),
     (torch.zeros(6, 4), ValueError, r"x: got shape \(6, 4\)"),
-    (torch.zeros(0, 5), ValueError, "B >= 1"),
+    (torch.zeros(0, 5), ValueError, "holds no number"),
     (torch.zeros(2, 6, 5), ValueError, r"x: got leading dimensions \(2,\)"),
     (torch.zeros(6, 5).long(), ValueError, "x: got dtype torch.int64"),
     (torch.zeros(6, 5).double(), ValueError, "x: got dtype torch.float64, but the network has torch.float32"),
     (torch.zeros(6, 5, device="meta"), ValueError, "x: got device meta"),
-    (torch.zeros(6, 5).numpy(), TypeError, "x: got ndarray, expected a tensor"),
+    (torch.zeros(6, 5).numpy(), TypeError, "x: got numpy.ndarray, expected a tensor"),
 ])  # fmt: skip
 def test_inputs_that_do_not_fit(x, error, words):
     net = HiddenNet(5, 7, 4, replicas=(3,))
@@ -168,9 +168,9 @@ def test_inputs_that_do_not_fit(x, error, words):
 
 @pytest.mark.parametrize("weight, error, words", [
     (torch.zeros(5), ValueError, r"weight: got shape \(5,\), expected \(..., units, inputs\)"),
-    (torch.zeros(0, 5), ValueError, "at least one of each"),
+    (torch.zeros(0, 5), ValueError, "holds no number"),
     (torch.zeros(7, 5).long(), ValueError, "weight: got dtype"),
-    (torch.full((7, 5), torch.nan), ValueError, "weight: got entries that are not finite"),
+    (torch.full((7, 5), torch.nan), ValueError, "weight: got 35 of 35 numbers that are NaN"),
     ([[1.0]], TypeError, "weight: got list"),
 ])  # fmt: skip
 def test_given_weights_that_do_not_fit(weight, error, words):
