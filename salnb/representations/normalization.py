@@ -1,5 +1,7 @@
 """Each input divided by its own Lp norm, as Krotov–Hopfield learning wants its inputs."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ def lp_normalize(x: Tensor, p: float = 3.0) -> Tensor:
                 [ 0.0000, -1.0000]])
     """
     check_floats("x", x, "(..., D)", finite=False)
-    if isinstance(p, bool) or not isinstance(p, int | float) or not p >= 1:
+    if isinstance(p, bool) or not isinstance(p, Real) or not p >= 1:
         raise ValueError(f"p: got {p!r}, expected a number >= 1; below 1 there is no norm")
     # Powers of large or small numbers leave the range of the dtype; those of numbers up to 1 do not. The result does not depend
     # on this scale, so that no gradient needs to pass through it.
