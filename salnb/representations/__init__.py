@@ -5,7 +5,11 @@ Used by the part *Geometry* of the book. The question is that of Holzhausen, Mer
 """
 
 from .hidden_net import HiddenNet
+from .jacobians import jacobian_map, jacobian_squared_norm, published_projection_loop
 
 __all__ = [
     "HiddenNet",
+    "jacobian_map",
+    "jacobian_squared_norm",
+    "published_projection_loop",
 ]
