@@ -1,0 +1,254 @@
+"""What every attack on a classifier is given, checked once: images, labels, sizes, a box, and logits that can be attacked.
+
+Images and labels may be shared by the replicas of a network, and sizes may differ by sample. Here all of them get the leading
+dimensions of the logits, so that an attack is written as if there were one network.
+"""
+
+import dis
+import functools
+import inspect
+import math
+import numbers
+import types
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..common.tensors import check_floats
+
+Logits = Callable[[Tensor], Tensor]
+Box = tuple[float, float] | None
+
+
+class Standing(NamedTuple):
+    """How far an attack has come, per sample (..., B): is the class wrong, and the loss, log Σ_{j≠y} exp z_j − z_y."""
+
+    wrong: Tensor
+    loss: Tensor
+
+    def beats(self, other: "Standing") -> Tensor:
+        """Where this is the better attack: a wrong class before a right one, then the higher loss."""
+        return (self.wrong & ~other.wrong) | ((self.wrong == other.wrong) & (self.loss > other.loss))
+
+    def where(self, condition: Tensor, other: "Standing") -> "Standing":
+        """This one where the condition holds, elsewhere the other."""
+        return Standing(torch.where(condition, self.wrong, other.wrong), torch.where(condition, self.loss, other.loss))
+
+
+class Attacked(NamedTuple):
+    """The arguments of an attack with all leading dimensions: x (..., B, D), y (..., B), epsilon (..., B, 1)."""
+
+    logits: Logits
+    x: Tensor
+    y: Tensor
+    epsilon: Tensor
+    lower: Tensor  # (..., B, D): the ball and the box together
+    upper: Tensor
+    box: tuple[float, float]
+    clean: Standing  # of x itself
+    own: Tensor  # (..., B, C): True at the label
+
+    def within(self, point: Tensor) -> Tensor:
+        """The nearest point of the ball |x' − x| ≤ ε and of the box."""
+        return torch.minimum(torch.maximum(point, self.lower), self.upper)
+
+    def standing(self, point: Tensor) -> Standing:
+        """How a point stands, without a gradient."""
+        with torch.no_grad():
+            return standing(outputs(self.logits, point, self.own.shape), self.y, self.own)
+
+    def gradient(self, point: Tensor) -> tuple[Tensor, Standing]:
+        """The gradient of the loss by the point (..., B, D), each sample's own, and how the point stands."""
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = point.detach().clone().requires_grad_()
+            z = outputs(self.logits, leaf, self.own.shape)
+            if not z.requires_grad:
+                raise RuntimeError(
+                    "logits: no gradient leads from what they return to x; take detach(), no_grad() or inference_mode() out of "
+                    "them, let them compute from their argument, or use sign_search, which needs no gradient"
+                )
+            found = standing(z, self.y, self.own)
+            (gradient,) = torch.autograd.grad(found.loss.sum(), leaf, allow_unused=True)
+        if gradient is None:
+            raise RuntimeError("logits: what they return does not depend on x; let them compute from their argument")
+        return gradient, Standing(found.wrong, found.loss.detach())
+
+
+def standing(z: Tensor, y: Tensor, own: Tensor) -> Standing:
+    """Of logits (..., B, C). The loss is log(exp(cross entropy) − 1): it rises with it, and does not flatten where that is 0."""
+    loss = z.masked_fill(own, -math.inf).logsumexp(-1) - z.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+    return Standing(z.argmax(-1) != y, loss)
+
+
+def attacked(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, clamp: Box = None) -> Attacked:
+    """The arguments of an attack, checked and with all leading dimensions; calls the logits once, at x."""
+    refuse_training(logits)
+    check_floats("x", x, "(..., B, D)", dims=2)
+    check_labels(x, y)
+    sizes, (low, high) = check_epsilon(epsilon, x), check_box(clamp, x)
+    with torch.inference_mode(False), torch.no_grad():
+        x, y, sizes = x.detach().clone(), y.detach().long().clone(), sizes.clone()
+        z = outputs(logits, x)
+        classes = z.shape[-1]
+        if bool(((y < 0) | (y >= classes)).any()):
+            raise ValueError(f"y: got labels from {int(y.min())} to {int(y.max())}, expected 0 to {classes - 1}, as logits has "
+                             f"{classes} classes")  # fmt: skip
+        lead = common_shape(x, y, sizes, z)
+        x, y, z, sizes = x.expand(*lead, -1), y.expand(lead), z.expand(*lead, -1), sizes.expand(lead).unsqueeze(-1)
+        check_finite(z, "logits: for x as it is")
+        own = torch.arange(classes, device=x.device) == y.unsqueeze(-1)
+        lower, upper = (x - sizes).clamp(min=low), (x + sizes).clamp(max=high)
+        return Attacked(logits, x, y, sizes, lower, upper, (low, high), standing(z, y, own), own)
+
+
+def common_shape(x: Tensor, y: Tensor, sizes: Tensor, z: Tensor) -> tuple[int, ...]:
+    """(..., B): the leading dimensions of all four together."""
+    shape = tuple(z.shape[:-1])
+    for name, given in (("x", x.shape[:-1]), ("y", y.shape), ("epsilon", sizes.shape)):
+        fits = given[-1:] in ((), (1,), x.shape[-2:-1])
+        try:
+            shape = tuple(torch.broadcast_shapes(shape, given)) if fits else None
+        except RuntimeError:
+            shape = None
+        if shape is None:
+            hint = "; one number per replica is a tensor (..., 1)" if name == "epsilon" else ""
+            raise ValueError(f"{name}: got leading dimensions {tuple(given)}, expected some that broadcast with those of logits, "
+                             f"(..., B) = {tuple(z.shape[:-1])}{hint}")  # fmt: skip
+    return shape
+
+
+def outputs(logits: Logits, x: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
+    """What the logits return, after a check of kind and shape. They get a copy: a first layer may work in place."""
+    came = f"for x of shape {tuple(x.shape)}"
+    try:
+        z = logits(x.clone())
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, IndexError) as error:
+        raise ValueError(f"logits: failed {came}, {x.dtype} on {x.device}, with: {error}; expected a callable (..., B, D) -> "
+                         "(..., B, C) that takes these images, also with leading dimensions") from error  # fmt: skip
+    if not isinstance(z, Tensor):
+        raise TypeError(f"logits: returned {type(z).__name__} {came}, expected a tensor (..., B, C)")
+    if not z.is_floating_point():
+        raise TypeError(f"logits: returned {z.dtype} {came}, expected floating-point numbers, one per class")
+    if z.device != x.device:
+        raise ValueError(f"logits: returned a tensor on {z.device} for x on {x.device}; move one of them")
+    if z.ndim < 2 or z.shape[-2] != x.shape[-2] or z.shape[-1] < 2:
+        raise ValueError(f"logits: returned {tuple(z.shape)} {came}, expected (..., B, C) with B = {x.shape[-2]} and two classes "
+                         "or more")  # fmt: skip
+    if shape is not None and z.shape != shape:
+        raise ValueError(f"logits: returned {tuple(z.shape)} {came}, expected {tuple(shape)}; leading dimensions must stay")
+    return z
+
+
+def broadcasts(given: tuple[int, ...], wide: tuple[int, ...]) -> bool:
+    """Whether a tensor of this shape can be expanded to the wide one.
+
+    >>> broadcasts((3,), (2, 3)), broadcasts((1, 2, 3), (2, 3)), broadcasts((2, 1), (2, 3)), broadcasts((2,), (2, 3))
+    (True, False, True, False)
+    """
+    return len(given) <= len(wide) and all(size in (1, wide[-i]) for i, size in enumerate(reversed(given), 1))
+
+
+def check_finite(values: Tensor, name: str) -> None:
+    """Raises a ValueError that begins with this name if a value is NaN or infinite."""
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        raise ValueError(f"{name}: {bad} of {values.numel()} numbers are NaN or infinite, expected finite ones; look for an "
+                         "overflow (a high power in float32) or weights that diverged")  # fmt: skip
+
+
+def check_labels(x: Tensor, y: Tensor) -> None:
+    """Labels: an integer tensor (B,) or (..., B) on the device of the images."""
+    if not isinstance(y, Tensor):
+        raise TypeError(f"y: got {type(y).__name__}, expected a tensor (B,) or (..., B) of class numbers")
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        raise TypeError(f"y: got dtype {y.dtype}, expected integers, the numbers of the classes; convert with .long()")
+    if y.ndim < 1 or y.shape[-1] != x.shape[-2]:
+        raise ValueError(f"y: got shape {tuple(y.shape)}, expected (B,) or (..., B) with B = {x.shape[-2]}, a class per image")
+    if y.device != x.device:
+        raise ValueError(f"y: on {y.device}, but x is on {x.device}; move one of them")
+
+
+def check_epsilon(epsilon: float | Tensor, x: Tensor, name: str = "epsilon") -> Tensor:
+    """Sizes of perturbations in the dtype of the images: a number or a tensor, not empty, finite and at least 0."""
+    if isinstance(epsilon, Tensor):
+        if epsilon.dtype == torch.bool or epsilon.is_complex():
+            raise TypeError(f"{name}: got dtype {epsilon.dtype}, expected real numbers")
+        if epsilon.ndim and epsilon.device != x.device:
+            raise ValueError(f"{name}: on {epsilon.device}, but x is on {x.device}; move one of them")
+    elif not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool):
+        raise TypeError(f"{name}: got {type(epsilon).__name__}, expected a number or a tensor that broadcasts to (..., B)")
+    sizes = torch.as_tensor(epsilon).detach().to(x.device, x.dtype)
+    if sizes.numel() == 0:
+        raise ValueError(f"{name}: got a tensor of shape {tuple(sizes.shape)}, which holds no number")
+    if not bool((torch.isfinite(sizes) & (sizes >= 0)).all()):
+        raise ValueError(f"{name}: got {float(sizes.min())} to {float(sizes.max())}, expected finite numbers, 0 or more")
+    return sizes
+
+
+def check_box(clamp: Box, x: Tensor) -> tuple[float, float]:
+    """The box (low, high) of the images; None has no sides. The images must lie in it: no small step leads back into it."""
+    if clamp is None:
+        return -math.inf, math.inf
+    pair = isinstance(clamp, tuple | list) and len(clamp) == 2
+    if not pair or not all(isinstance(side, numbers.Real) and not isinstance(side, bool) for side in clamp):
+        raise TypeError(f"clamp: got {clamp!r}, expected None or two numbers (low, high)")
+    low, high = (float(torch.tensor(side, dtype=x.dtype)) for side in clamp)
+    if not low < high:
+        raise ValueError(f"clamp: got {clamp!r}, expected (low, high) with low < high")
+    least, most = float(x.min()), float(x.max())
+    if least < low or most > high:
+        raise ValueError(f"x: lies between {least:.6g} and {most:.6g}, outside clamp={clamp!r}; clamp them or widen the box")
+    return low, high
+
+
+def refuse_training(logits: Logits) -> None:
+    """Refuses logits that are or visibly hold a module in training mode, and what cannot be called."""
+    if not callable(logits):
+        raise TypeError(f"logits: got {type(logits).__name__}, expected a callable (..., B, D) -> (..., B, C)")
+    for module in held_modules(logits):
+        part = next((name or "the module itself" for name, part in module.named_modules() if part.training), None)
+        if part is not None:
+            raise RuntimeError(
+                f"logits: {type(module).__name__} is in training mode ({part}); call .eval() on it before an attack. In training "
+                "mode dropout draws anew at every step, and batch normalization mixes the samples and learns from the attack"
+            )
+
+
+def held_modules(value: object) -> list[nn.Module]:
+    """The modules that a callable is, owns a method of, or names: in its closure, its globals, a partial, an object or a list.
+
+    >>> net = nn.Linear(2, 3)
+    >>> [held_modules(logits) == [net] for logits in (net, net.forward, lambda x: net(x), functools.partial(torch.add, net))]
+    [True, True, True, True]
+    """
+    found, seen, layer = [], set(), [value]
+    for _ in range(4):  # a list of networks in the closure of a function in a partial is four deep
+        fresh = {id(one): one for one in layer if id(one) not in seen}
+        seen |= fresh.keys()
+        found += [one for one in fresh.values() if isinstance(one, nn.Module)]
+        layer = [part for one in fresh.values() if not isinstance(one, nn.Module) for part in held_by(one)]
+    return found
+
+
+def held_by(value: object) -> list:
+    """What a partial, a method, a function, an object that can be called, a list or a dictionary holds."""
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if inspect.ismethod(value):
+        owner = value.__self__
+        return [value.__func__, *([owner] if isinstance(owner, nn.Module) else getattr(owner, "__dict__", {}).values())]
+    if inspect.isfunction(value):
+        if value.__module__.partition(".")[0] == "torch":
+            return []
+        named = {step.argval for step in dis.get_instructions(value) if step.opname == "LOAD_GLOBAL"}
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType()]  # but for empty cells
+        return [value.__globals__.get(name) for name in named] + cells
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(getattr(value, "__dict__", {}).values()) if callable(value) and not isinstance(value, type) else []
