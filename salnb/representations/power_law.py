@@ -9,6 +9,7 @@ from torch import Tensor
 from ..common.arguments import check_integers
 from ..common.tensors import check_floats
 
+CLIFF, SMALL = 1e-3, 1e-8  # a fall by this from one rank to the next, to so little of the largest, is where rounding begins
 FEWEST = 8  # points in a window: fewer say nothing about a straight line and its error
 
 
@@ -51,7 +52,9 @@ def power_law(eigenvalues: Tensor, first: int, last: int, *, floor: float | None
         eigenvalues: (..., H), descending, all of the spectrum, of any unit; leading dimensions are replicas.
         first, last: ranks from 1, both included, at least 8 of them; 11 and 100 or 500 in the source.
         floor: eigenvalues of at most this share of the largest are rounding and must not be in the window. By default H · eps of
-            their dtype, where a numerical rank usually ends; 0 for eigenvalues that are exact to the last, such as a formula's.
+            their dtype, where a numerical rank usually ends, and also whatever comes after a fall of three decades from one rank
+            to the next, to less than 1e-8 of the largest: so a representation that was computed in float32 ends at the number of
+            its inputs. 0 for eigenvalues that are exact to the last, such as a formula's.
 
     Returns:
         a ``PowerLaw`` with ``alpha``, ``stderr``, ``r2`` and ``log_amplitude``, each (...,), float64. ``stderr`` takes the
@@ -78,7 +81,7 @@ def power_law(eigenvalues: Tensor, first: int, last: int, *, floor: float | None
     values = eigenvalues.double()
     _check_order(values)
     share = count * torch.finfo(eigenvalues.dtype).eps if floor is None else _checked_floor(floor)
-    _check_window(values, first, last, share)
+    _check_window(values, first, last, floor, share)
     logs = values[..., first - 1 : last].log()
     ranks = torch.arange(first, last + 1, dtype=logs.dtype, device=logs.device).log()
     return PowerLaw(*_straight_line(ranks, logs), first, last)
@@ -116,18 +119,21 @@ def _checked_floor(floor: float) -> float:
     return float(floor)
 
 
-def _check_window(values: Tensor, first: int, last: int, share: float) -> None:
-    """Eigenvalues descend, so that the window is good if its last one is."""
-    good = (values[..., last - 1] > share * values[..., 0]) & (values[..., last - 1] > 0)
-    if bool(good.all()):
-        return
-    above = (values > share * values[..., :1]) & (values > 0)
-    rank = int(above.sum(-1).min())
-    raise ValueError(
-        f"last: got the window {first}…{last}, but {'a' if values.ndim > 1 else 'the'} spectrum has rank {rank}: eigenvalues "
-        f"beyond it are 0, negative or at most {share:.1e} of the largest, which is rounding; expected last <= {rank}; only for "
-        "eigenvalues that are exact, give floor=0"
-    )
+def _check_window(values: Tensor, first: int, last: int, floor: float | None, share: float) -> None:
+    """Checks that no spectrum ends before the window does."""
+    largest = values[..., :1]
+    present = (values > share * largest) & (values > 0)
+    if floor is None:  # rounding in float32 lies higher, but the last eigenvalue that is none lies far above it
+        here, following = values[..., :-1], values[..., 1:]
+        edge = (following < CLIFF * here) & (following < SMALL * largest)
+        present[..., 1:] &= edge.cumsum(-1) == 0
+    rank = int(present.sum(-1).min())
+    if rank < last:
+        raise ValueError(
+            f"last: got the window {first}…{last}, but {'a' if values.ndim > 1 else 'the'} spectrum has rank {rank}: "
+            f"eigenvalues beyond it are 0, negative, at most {share:.1e} of the largest or far below rank {rank}, which is rounding; "
+            f"expected last <= {rank}; only for eigenvalues that are exact, give floor=0"
+        )
 
 
 def smoothness_bound(d: float) -> float:
