@@ -7,6 +7,7 @@ Used by the part *Geometry* of the book. The question is that of Holzhausen, Mer
 from .attacks import fgsm, gaussian_noise, masked_gradients, pgd, sign_search
 from .hidden_net import HiddenNet
 from .jacobians import jacobian_map, jacobian_squared_norm, published_projection_loop
+from .penalties import jacobian_penalty, sensitivity_penalty, spectral_penalty, weight_penalty
 from .robustness import critical_norm, critical_perturbation, worst_case
 
 __all__ = [
@@ -16,10 +17,14 @@ __all__ = [
     "fgsm",
     "gaussian_noise",
     "jacobian_map",
+    "jacobian_penalty",
     "jacobian_squared_norm",
     "masked_gradients",
     "pgd",
     "published_projection_loop",
+    "sensitivity_penalty",
     "sign_search",
+    "spectral_penalty",
+    "weight_penalty",
     "worst_case",
 ]

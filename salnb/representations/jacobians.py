@@ -52,6 +52,8 @@ def jacobian_squared_norm(
         (tensor([25.]), tensor([26.]))
     """
     slope = _slope(net, x, at)
+    if probes is None and at == "pre":
+        return net.hidden_weight.square().sum((-2, -1)).unsqueeze(-1).expand(slope.shape[:-1])
     if probes is None:
         return (slope.square() @ net.hidden_weight.square().sum(-1, keepdim=True)).squeeze(-1)
     check_integers(probes=(probes, 1))
