@@ -6,6 +6,7 @@ import pytest
 
 import salnb
 import salnb.experiments
+import salnb.representations
 import salnb.sweeps
 
 REQUIRED = inspect.Parameter.empty
@@ -79,6 +80,22 @@ PUBLIC = {
         {"rnn": REQUIRED, "inputs": REQUIRED, "targets": REQUIRED, "loss": REQUIRED},
         {"window": None},
     ),
+    "representations.HiddenNet": (
+        {"inputs": REQUIRED, "units": REQUIRED, "classes": REQUIRED},
+        {"power": 1.0, "activation": "relu", "replicas": (), "generator": None},
+    ),
+    "representations.HiddenNet.from_weight": ({"weight": REQUIRED, "classes": REQUIRED}, {"power": 1.0, "activation": "relu"}),
+    "representations.HiddenNet.pre": ({"self": REQUIRED, "x": REQUIRED}, {}),
+    "representations.HiddenNet.hidden": ({"self": REQUIRED, "x": REQUIRED}, {}),
+    "representations.HiddenNet.forward": ({"self": REQUIRED, "x": REQUIRED}, {}),
+    "representations.jacobian_map": (
+        {"net": REQUIRED, "x": REQUIRED, "u": REQUIRED, "v": REQUIRED},
+        {"half": REQUIRED, "n": REQUIRED},
+    ),
+    "representations.weight_penalty": ({"net": REQUIRED}, {}),
+    "representations.jacobian_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"at": "pre", "probes": None}),
+    "representations.spectral_penalty": ({"h": REQUIRED}, {"alpha": 1.0, "first": 10, "form": "log"}),
+    "representations.sensitivity_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"target": 1.0}),
 }  # fmt: skip
 
 
