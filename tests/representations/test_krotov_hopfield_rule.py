@@ -75,8 +75,10 @@ def test_effective_weights_and_norms(p):
     weight = random(3, 4, 5, seed=9)
     weight[0, 0, 0] = 0.0
     given = weight.clone()
-    torch.testing.assert_close(effective_weight(weight, p), weight * weight.abs() ** (p - 2), **within(weight.abs() ** (p - 1), 4))
-    torch.testing.assert_close(powered_norms(weight, p), (weight * effective_weight(weight, p)).sum(-1), **within(powered_norms(weight, p), 12))
+    expected = weight * weight.abs() ** (p - 2)
+    torch.testing.assert_close(effective_weight(weight, p), expected, **within(expected, 4))
+    norms = (weight * expected).sum(-1)
+    torch.testing.assert_close(powered_norms(weight, p), norms, **within(norms, 12))
     assert torch.equal(weight, given)
 
 
@@ -95,7 +97,8 @@ def test_the_equation_of_the_norm(p):
     g[order[0]], g[order[1]] = 1.0, -0.4
     change = g.unsqueeze(1) * (radius**p * x[0] - drive.unsqueeze(1) * weight[0])
     expected = p * g * drive * (radius**p - powered_norms(weight[0], p)) / change.abs().max()
-    torch.testing.assert_close(found, expected, **within(slope[0], 7 + 4 * p, slope.abs().sum(-1).max().item() * weight.abs().max().item()))
+    scale = slope.abs().sum(-1).max().item() * weight.abs().max().item()
+    torch.testing.assert_close(found, expected, **within(expected, 7 + 4 * p, scale))
 
 
 def test_the_radius_is_stable_where_the_drive_is_positive_and_unstable_where_it_is_negative():
@@ -112,11 +115,11 @@ def test_a_unit_that_sees_one_image_becomes_it():
     for p in (2.0, 3.0, 4.0):
         image, radius = random(1, 1, 10, seed=12), 1.4
         weight = random(1, 1, 10, seed=13)
-        weight *= torch.sign((image * effective_weight(weight, p)).sum())  # else the drive is negative, and the fixed point unstable
+        weight *= torch.sign((image * effective_weight(weight, p)).sum())  # with a negative drive the fixed point is unstable
         rule, space = Rule(p, 1, 0.4, radius, "drive"), Workspace(weight, 1)
-        for t in range(3000):
+        for t in range(1300):
             # An update scaled to the rate never comes nearer than the rate itself; so the rate falls, faster than the distance.
-            update_(weight, image, 0.3 * 0.98**t, rule, space)
+            update_(weight, image, 0.3 * 0.97**t, rule, space)
         expected = radius * image[0] / powered_norms(image[0], p) ** (1 / p)
         torch.testing.assert_close(weight[0], expected, **within(expected, 10))
 
