@@ -131,7 +131,7 @@ def _check_window(values: Tensor, first: int, last: int, floor: float | None, sh
     if rank < last:
         raise ValueError(
             f"last: got the window {first}…{last}, but {'a' if values.ndim > 1 else 'the'} spectrum has rank {rank}: "
-            f"eigenvalues beyond it are 0, negative, at most {share:.1e} of the largest or far below rank {rank}, which is rounding; "
+            f"beyond it they are 0, negative, at most {share:.1e} of the largest or far below the others, which is rounding; "
             f"expected last <= {rank}; only for eigenvalues that are exact, give floor=0"
         )
 
