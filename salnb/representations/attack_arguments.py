@@ -73,7 +73,8 @@ class Attacked(NamedTuple):
             (gradient,) = torch.autograd.grad(found.loss.sum(), leaf, allow_unused=True)
         if gradient is None:
             raise RuntimeError("logits: what they return does not depend on x; let them compute from their argument")
-        return gradient, Standing(found.wrong, found.loss.detach())
+        sound = torch.isfinite(gradient).all(-1)  # the sign of NaN is 0: it would pass for a coordinate without a gradient
+        return gradient, Standing(found.wrong, found.loss.detach().masked_fill(~sound, math.nan))
 
 
 def standing(z: Tensor, y: Tensor, own: Tensor) -> Standing:
@@ -181,7 +182,7 @@ def check_epsilon(epsilon: float | Tensor, x: Tensor, name: str = "epsilon") -> 
             raise ValueError(f"{name}: on {epsilon.device}, but x is on {x.device}; move one of them")
     elif not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool):
         raise TypeError(f"{name}: got {type(epsilon).__name__}, expected a number or a tensor that broadcasts to (..., B)")
-    sizes = torch.as_tensor(epsilon).detach().to(x.device, x.dtype)
+    sizes = torch.as_tensor(epsilon, dtype=x.dtype, device=x.device).detach()
     if sizes.numel() == 0:
         raise ValueError(f"{name}: got a tensor of shape {tuple(sizes.shape)}, which holds no number")
     if not bool((torch.isfinite(sizes) & (sizes >= 0)).all()):

@@ -125,7 +125,7 @@ def scan(logits: Logits, x: Tensor, y: Tensor, attack: Attack, epsilons: Tensor 
             break
         if inner in BY_SAMPLE and left < active.shape[-1]:
             # In every replica the active samples come first; some with fewer are filled up with samples that have flipped.
-            place = active.logical_not().to(torch.uint8).argsort(-1, stable=True)[..., :left]
+            place = active.logical_not().to(torch.uint8).argsort(dim=-1, stable=True)[..., :left]
             rows = place.unsqueeze(-1).expand(*place.shape, given.x.shape[-1])
             images, labels, sizes = given.x.gather(-2, rows), given.y.gather(-1, place), sizes.gather(-1, place)
             moved = moved_by(attack, "attack", logits, images, labels, sizes, images)

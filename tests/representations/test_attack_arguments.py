@@ -1,0 +1,244 @@
+"""What cannot be attacked is named: bad images, labels, sizes and boxes, networks in training, logits that are none."""
+
+import functools
+import math
+
+import numpy
+import pytest
+import torch
+from torch import nn
+
+from salnb.representations.attack_arguments import held_modules
+from salnb.representations.attacks import fgsm, gaussian_noise, masked_gradients, pgd, sign_search
+from salnb.representations.robustness import critical_perturbation, worst_case
+from tests.problems import random, sequential
+from tests.representations.test_attacks import curved
+
+FUNCTIONS = {
+    "fgsm": fgsm,
+    "pgd": pgd,
+    "sign_search": sign_search,
+    "gaussian_noise": lambda *given, **more: gaussian_noise(*given, direction=torch.ones(8), **more),
+    "critical_perturbation": lambda f, x, y, epsilon: critical_perturbation(f, x, y, fgsm, [0.05, 0.1]),
+    "worst_case": lambda f, x, y, epsilon: worst_case(f, x, y, {"fgsm": fgsm}, epsilon),
+    "masked_gradients": lambda f, x, y, epsilon: masked_gradients(f, x, y),
+}
+LOGITS, X, Y = curved((), dtype=torch.float32)
+NAN = torch.where(torch.arange(8) == 3, torch.nan, X)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("x, kind, words", [
+    (X.numpy(), TypeError, "x: got numpy.ndarray, expected a tensor"),
+    (X.long(), ValueError, "x: got dtype torch.int64, expected a floating-point tensor"),
+    (X[0], ValueError, r"x: got shape \(8,\), expected \(..., B, D\)"),
+    (X[:0], ValueError, r"x: got shape \(0, 8\), which holds no number"),
+    (NAN, ValueError, "x: got 12 of 96 numbers that are NaN"),
+    (X[:, :7], ValueError, r"logits: failed for x of shape \(12, 7\)"),
+    (X.double(), ValueError, r"logits: failed for x of shape \(12, 8\), torch.float64"),
+    (X[:11], ValueError, r"y: got shape \(12,\), expected \(B,\) or \(..., B\) with B = 11"),
+], ids=range(8))  # fmt: skip
+def test_images(name, x, kind, words):
+    with pytest.raises(kind, match=words):
+        FUNCTIONS[name](LOGITS, x, Y, 0.1)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("y, kind, words", [
+    (Y.tolist(), TypeError, "y: got list, expected a tensor"),
+    (Y.float(), TypeError, "y: got dtype torch.float32, expected integers"),
+    (Y > 1, TypeError, "y: got dtype torch.bool, expected integers"),
+    (1 + torch.arange(12) % 4, ValueError, "y: got labels from 1 to 4, expected 0 to 3"),
+    (torch.arange(12) % 4 - 1, ValueError, "y: got labels from -1 to 2, expected 0 to 3"),
+    (nn.functional.one_hot(Y, 4), ValueError, r"y: got shape \(12, 4\), expected \(B,\)"),
+    (Y[0], ValueError, r"y: got shape \(\), expected \(B,\)"),
+    (Y[:1], ValueError, r"y: got shape \(1,\), expected \(B,\) or"),
+], ids=range(8))  # fmt: skip
+def test_labels(name, y, kind, words):
+    with pytest.raises(kind, match=words):
+        FUNCTIONS[name](LOGITS, X, y, 0.1)
+
+
+SIZES = [
+    (-0.1, ValueError, "got -0.1.* expected finite numbers, 0 or more"),
+    (math.nan, ValueError, "expected finite numbers"),
+    (math.inf, ValueError, "expected finite numbers"),
+    ("0.1", TypeError, "got str, expected a number"),
+    (None, TypeError, "got NoneType"),
+    (True, TypeError, "got bool"),
+    (numpy.full(12, 0.1), TypeError, "got ndarray"),
+    (torch.full((12,), -1), ValueError, "got -1.0 to -1.0"),
+    (torch.zeros(0), ValueError, "holds no number"),
+    (torch.ones(12, dtype=torch.bool), TypeError, "got dtype torch.bool"),
+    (torch.ones(5), ValueError, r"got leading dimensions \(5,\), expected some that broadcast .* \(12,\)"),
+]
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "sign_search", "gaussian_noise", "worst_case"])
+@pytest.mark.parametrize("epsilon, kind, words", SIZES, ids=[words for *_, words in SIZES])
+def test_sizes(name, epsilon, kind, words):
+    with pytest.raises(kind, match=f"epsilon: .*{words}"):
+        FUNCTIONS[name](LOGITS, X, Y, epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1, 0, numpy.float32(0.5), torch.tensor(1), torch.tensor([[0.5]], dtype=torch.float64)])
+def test_sizes_of_every_kind_of_number(epsilon):
+    assert fgsm(LOGITS, X, Y, epsilon).dtype == torch.float32
+
+
+def test_a_number_is_taken_in_the_dtype_of_the_images():
+    logits, x, y = curved(())
+    moved = (fgsm(logits, torch.zeros_like(x) + 1e-9 * x, y, 0.1) - 1e-9 * x).abs()
+    assert ((moved - 0.1).abs() < 1e-15).all()
+
+
+@pytest.mark.parametrize("clamp, kind, words", [
+    ((1.0, 0.0), ValueError, "clamp: got .* low < high"),
+    ((0.0, 0.0), ValueError, "clamp: got .* low < high"),
+    ((0.0, math.nan), ValueError, "clamp: got .* low < high"),
+    ((0.0, None), TypeError, "clamp: got .* two numbers"),
+    (1.0, TypeError, "clamp: got 1.0"),
+    ((0, 1, 2), TypeError, "clamp: got"),
+    ((0.0, 1.0), ValueError, r"x: lies between -.*, outside clamp=\(0.0, 1.0\)"),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "sign_search", "gaussian_noise"])
+def test_boxes(name, clamp, kind, words):
+    with pytest.raises(kind, match=words):
+        FUNCTIONS[name](LOGITS, X, Y, 0.1, clamp=clamp)
+
+
+def test_a_box_may_be_open():
+    assert torch.equal(fgsm(LOGITS, X.abs(), Y, 0.5, clamp=(0, math.inf)), fgsm(LOGITS, X.abs(), Y, 0.5).clamp(min=0))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("logits, kind, words", [
+    (X, TypeError, "logits: got Tensor, expected a callable"),
+    (lambda x: x.numpy(), TypeError, "logits: returned ndarray"),
+    (lambda x: x.argmax(-1, keepdim=True), TypeError, "logits: returned torch.int64"),
+    (lambda x: x[:, 0], ValueError, r"logits: returned \(12,\)"),
+    (lambda x: x[:, :1], ValueError, r"logits: returned \(12, 1\) .* two classes or more"),
+    (lambda x: x[1:], ValueError, r"logits: returned \(11, 8\)"),
+    (lambda x: x / 0, ValueError, "logits: for x as it is: 96 of 96 numbers are NaN or infinite"),
+], ids=range(7))  # fmt: skip
+def test_logits(name, logits, kind, words):
+    with pytest.raises(kind, match=words):
+        FUNCTIONS[name](logits, X, Y, 0.1)
+
+
+@pytest.mark.parametrize("attack", [fgsm, pgd, lambda f, x, y, epsilon: masked_gradients(f, x, y)])
+def test_logits_through_which_no_gradient_comes(attack):
+    with pytest.raises(RuntimeError, match="logits: no gradient leads .* sign_search"):
+        attack(lambda x: LOGITS(x.detach()), X, Y, 0.1)
+    with pytest.raises(RuntimeError, match="logits: no gradient leads"):
+        attack(torch.no_grad()(LOGITS), X, Y, 0.1)
+    constant = torch.ones(12, 4, requires_grad=True)
+    with pytest.raises(RuntimeError, match="logits: what they return does not depend on x"):
+        attack(lambda x: 2 * constant, X, Y, 0.1)
+    assert sign_search(lambda x: LOGITS(x.detach()), X, Y, 0.1).shape == X.shape
+
+
+def test_numbers_that_overflow_on_the_way():
+    steep = lambda x: LOGITS(x) * torch.where(x.abs().amax(-1, keepdim=True) > 10, torch.inf, 1.0)  # noqa: E731
+    for attack in (pgd, sign_search):
+        with pytest.raises(ValueError, match="logits: they or their gradient became NaN or infinite .* at 12 of 12 samples"):
+            attack(steep, X, Y, 20.0)
+    with pytest.raises(ValueError, match="logits: for the attacked images"):
+        critical_perturbation(steep, X, Y, fgsm, [20.0])
+    rooted = lambda x: LOGITS(x) + (x - x).abs().sqrt().sum(-1, keepdim=True)  # noqa: E731
+    with pytest.raises(ValueError, match="gradient by x: 96 of 96 numbers are NaN"):
+        fgsm(rooted, X, Y, 0.1)
+    with pytest.raises(ValueError, match="gradient became NaN"):
+        pgd(rooted, X, Y, 0.1)
+
+
+def test_logits_that_take_no_leading_dimensions():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(8, 4)).eval()
+    with pytest.raises(ValueError, match=r"logits: failed for x of shape \(2, 12, 8\)"):
+        fgsm(flat, X, Y, torch.ones(2, 1))
+    mixed = lambda x: LOGITS(x) if x.ndim == 2 else LOGITS(x)[0]  # noqa: E731
+    with pytest.raises(ValueError, match=r"logits: returned \(12, 4\) .* expected \(2, 12, 4\)"):
+        fgsm(mixed, X, Y, torch.ones(2, 1))
+
+
+@pytest.mark.parametrize("attack, count", [(pgd, {"steps": 0}), (pgd, {"steps": 2.5}), (pgd, {"restarts": 0}),
+                                           (sign_search, {"queries": 0}), (sign_search, {"queries": True})])  # fmt: skip
+def test_counts(attack, count):
+    with pytest.raises(ValueError, match=f"{next(iter(count))}: got"):
+        attack(LOGITS, X, Y, 0.1, **count)
+
+
+def test_directions():
+    for direction, kind, words in (
+        (None, TypeError, "direction: got NoneType"), (torch.ones(8).long(), ValueError, "direction: got dtype"),
+        (torch.ones(11, 8), ValueError, r"direction: got shape \(11, 8\) .* \(12, 8\)"),
+        (NAN, ValueError, "direction: got 12 of 96"), (torch.ones(3, 12, 8), ValueError, r"direction: got shape \(3, 12, 8\)"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=words):
+            gaussian_noise(LOGITS, X, Y, 0.1, direction=direction)
+
+
+class Wrapped:
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, x):
+        return self.net(x)
+
+    def logits(self, x):
+        return self.net(x)
+
+
+NET = nn.Sequential(sequential(8, 16, 4), nn.Dropout())
+
+
+def by_its_global_name(x):
+    return NET(x)
+
+
+def ways(net):
+    nets = [net]
+    yield from (net, net.forward, lambda x: net(x), lambda x: nets[0](x), functools.partial(lambda f, x: f(x), net))
+    yield from (Wrapped(net), Wrapped(net).logits, functools.partial(net), lambda x: by_its_global_name(x))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_network_in_training_mode_is_refused_where_it_can_be_seen(name):
+    NET.train()
+    for logits in ways(NET):
+        with pytest.raises(RuntimeError, match=r"logits: Sequential is in training mode .*call .eval\(\)"):
+            FUNCTIONS[name](logits, X, Y, 0.1)
+    NET.eval()
+    for logits in ways(NET):
+        FUNCTIONS[name](logits, X, Y, 0.1)
+    NET[1].train()
+    with pytest.raises(RuntimeError, match=r"in training mode \(1\)"):
+        FUNCTIONS[name](NET, X, Y, 0.1)
+
+
+def test_a_batch_norm_keeps_its_statistics():
+    net = nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 4))
+    before = net[0].running_mean.clone()
+    with pytest.raises(RuntimeError, match="training mode"):
+        pgd(lambda x: net(x), X, Y, 0.1)
+    assert torch.equal(net[0].running_mean, before)
+    pgd(net.eval(), X, Y, 0.1)
+    assert torch.equal(net[0].running_mean, before)
+
+
+def test_modules_are_found_once_and_what_is_none_is_passed_over():
+    net = nn.Linear(8, 4)
+    twice = lambda x: net(x) + functools.partial(net)(x)  # noqa: E731
+    assert held_modules(twice) == [net]
+    assert held_modules(torch.relu) == held_modules(nn.Linear) == held_modules(nn.functional.softmax) == held_modules(3) == []
+    with pytest.raises(NameError):
+        fgsm(lambda x: later(x), X, Y, 0.1)
+    if random(1).sum() < -100:
+        later = net
+
+
+def test_sizes_of_replicas_are_hinted_at():
+    logits, x, y = curved(dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"epsilon: .* \(3,\).* one number per replica is a tensor \(..., 1\)"):
+        fgsm(logits, x, y, torch.tensor([0.1, 0.2, 0.3]))
+    assert fgsm(logits, x, y, torch.tensor([[0.1], [0.2], [0.3]])).shape == (3, 12, 8)
