@@ -96,6 +96,23 @@ PUBLIC = {
     "representations.jacobian_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"at": "pre", "probes": None}),
     "representations.spectral_penalty": ({"h": REQUIRED}, {"alpha": 1.0, "first": 10, "form": "log"}),
     "representations.sensitivity_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"target": 1.0}),
+    "representations.lp_normalize": ({"x": REQUIRED, "p": 3.0}, {}),
+    "representations.natural_patches": (
+        {"n": REQUIRED},
+        {"size": 16, "centre": True, "generator": None, "labels": False, "stripes": None, "positions": False},
+    ),
+    "representations.load_images": ({"folder": REQUIRED}, {"name": None, "train": True}),
+    "representations.covariance_spectrum": ({"h": REQUIRED}, {}),
+    "representations.StreamingCovariance.update": ({"self": REQUIRED, "h": REQUIRED}, {}),
+    "representations.StreamingCovariance.merge": ({"self": REQUIRED, "other": REQUIRED}, {}),
+    "representations.StreamingCovariance.covariance": ({"self": REQUIRED}, {}),
+    "representations.StreamingCovariance.spectrum": ({"self": REQUIRED}, {}),
+    "representations.power_law": ({"eigenvalues": REQUIRED, "first": REQUIRED, "last": REQUIRED}, {"floor": None}),
+    "representations.participation_ratio": ({"eigenvalues": REQUIRED}, {}),
+    "representations.smoothness_bound": ({"d": REQUIRED}, {}),
+    "representations.circle_responses": ({"angles": REQUIRED, "units": REQUIRED, "alpha": REQUIRED}, {}),
+    "representations.torus_responses": ({"angles": REQUIRED, "units": REQUIRED, "alpha": REQUIRED}, {"d": 2}),
+    "representations.regauge": ({"net": REQUIRED, "scale": REQUIRED}, {}),
 }  # fmt: skip
 
 
@@ -123,6 +140,7 @@ def test_attributes_and_properties():
     fields = {"exponents", "stderr", "history", "state", "tangents", "n_steps", "dt"}
     assert fields <= set(salnb.LyapunovSpectrum.__dataclass_fields__)
     assert {"states", "vectors", "local"} <= set(salnb.CovariantVectors.__dataclass_fields__)
+    assert {"alpha", "stderr", "r2"} <= set(salnb.representations.PowerLaw.__dataclass_fields__)
 
 
 def test_all_lists_the_public_names_and_they_have_docstrings():

@@ -5,13 +5,24 @@ Used by the part *Geometry* of the book. The question is that of Holzhausen, Mer
 """
 
 from .attacks import fgsm, gaussian_noise, masked_gradients, pgd, sign_search
+from .covariance_spectrum import StreamingCovariance, covariance_spectrum, participation_ratio
+from .gauge import regauge
 from .hidden_net import HiddenNet
+from .image_files import load_images
 from .jacobians import jacobian_map, jacobian_squared_norm, published_projection_loop
+from .manifolds import circle_responses, torus_responses
+from .natural_images import natural_patches
+from .normalization import lp_normalize
 from .penalties import jacobian_penalty, sensitivity_penalty, spectral_penalty, weight_penalty
+from .power_law import PowerLaw, power_law, smoothness_bound
 from .robustness import critical_norm, critical_perturbation, worst_case
 
 __all__ = [
     "HiddenNet",
+    "PowerLaw",
+    "StreamingCovariance",
+    "circle_responses",
+    "covariance_spectrum",
     "critical_norm",
     "critical_perturbation",
     "fgsm",
@@ -19,12 +30,20 @@ __all__ = [
     "jacobian_map",
     "jacobian_penalty",
     "jacobian_squared_norm",
+    "load_images",
+    "lp_normalize",
     "masked_gradients",
+    "natural_patches",
+    "participation_ratio",
     "pgd",
+    "power_law",
     "published_projection_loop",
+    "regauge",
     "sensitivity_penalty",
     "sign_search",
+    "smoothness_bound",
     "spectral_penalty",
+    "torus_responses",
     "weight_penalty",
     "worst_case",
 ]
