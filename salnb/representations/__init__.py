@@ -8,10 +8,9 @@ from .attacks import fgsm, gaussian_noise, masked_gradients, pgd, sign_search
 from .covariance_spectrum import StreamingCovariance, covariance_spectrum, participation_ratio
 from .gauge import regauge
 from .hidden_net import HiddenNet
-from .image_files import load_images
+from .images import load_images, natural_patches
 from .jacobians import jacobian_map, jacobian_squared_norm, published_projection_loop
 from .manifolds import circle_responses, torus_responses
-from .natural_images import natural_patches
 from .normalization import lp_normalize
 from .penalties import jacobian_penalty, sensitivity_penalty, spectral_penalty, weight_penalty
 from .power_law import PowerLaw, power_law, smoothness_bound

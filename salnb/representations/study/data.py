@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..natural_images import STRIPE, natural_patches
+from ..images.natural_images import STRIPE, natural_patches
 from ..normalization import lp_normalize
 
 
@@ -32,7 +32,7 @@ class Split(NamedTuple):
 
 SETS = ("digits", "patches", "mnist1d")
 WINDOWS = {"digits": (4, 30), "patches": (11, 100), "mnist1d": (3, 20)}  # 1-based ranks, below the rank of the inputs
-SIZES = {"digits": (1000, 297, 500), "patches": (8000, 500, 1000), "mnist1d": (3000, 500, 500)}  # to fit, to select, to judge
+SIZES = {"digits": (1000, 297, 500), "patches": (4000, 500, 1000), "mnist1d": (3000, 500, 500)}  # to fit, to select, to judge
 
 
 def split_of(name: str, replicas: int, generator: torch.Generator, *, centre: bool = True) -> Split:

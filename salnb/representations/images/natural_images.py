@@ -5,7 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..common.arguments import check_integers
+from ...common.arguments import check_integers
 
 STRIPE = 64  # pixels, the width of the stripes that part training from test
 STRIPES = ("train", "test")

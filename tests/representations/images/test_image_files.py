@@ -8,7 +8,7 @@ import numpy
 import pytest
 import torch
 
-from salnb.representations.image_files import load_images
+from salnb.representations.images.image_files import load_images
 from tests.problems import SEED
 
 BATCHES = [f"data_batch_{i}" for i in range(1, 6)]

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
-from salnb.representations import natural_images
-from salnb.representations.natural_images import natural_patches
+from salnb.representations.images import natural_images
+from salnb.representations.images.natural_images import natural_patches
 from salnb.representations.normalization import lp_normalize
 from tests.problems import seeded
 from tests.tolerances import counted, rounding
