@@ -34,6 +34,11 @@ def gradients(answer: dict, problem: dict, first: dict) -> float:
     return max(float(np.abs(answer[name] - wanted).max() / np.abs(wanted).max()) for name, wanted in first.items())
 
 
+def weights(answer: dict, problem: dict, first: dict) -> float:
+    """What has been learned against what the first contender has learned."""
+    return gradients(answer, problem, first)
+
+
 def loss(answer: dict, problem: dict, first: dict) -> float:
     """The same network learns the same."""
     return float(np.abs(answer["loss"] / first["loss"] - 1))
@@ -46,7 +51,7 @@ def maximum(answer: dict, problem: dict, first: dict) -> float:
 
 # Each check returns by how much an answer is off; this is how much it may be. In the sweep large gains saturate the
 # neurons: there 1 - tanh² itself loses digits, everybody's alike.
-LIMITS = {spectrum: TAIL, sweep: 1e-7, gradients: 1e-9, loss: 1e-5, maximum: 0.0}
+LIMITS = {spectrum: TAIL, sweep: 1e-7, gradients: 1e-9, weights: 1e-9, loss: 1e-5, maximum: 0.0}
 CHECKS = {check.__name__: check for check in LIMITS}
 
 

@@ -53,3 +53,13 @@ def recurrent_data(problem: dict) -> dict[str, np.ndarray]:
         "targets": rng.standard_normal((t, batch, n_out)),
     }
     return {name: array.astype(problem["dtype"]) for name, array in data.items()}
+
+
+def competing_units(problem: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Start weights (R, units, D) of Krotov–Hopfield layers and batches (repeats, R, B, D) of images of L3 norm 1."""
+    rng = np.random.default_rng(problem["seed"])
+    replicas, inputs = problem["replicas"], problem["inputs"]
+    weight = rng.standard_normal((replicas, problem["units"], inputs))
+    batches = rng.standard_normal((problem["repeats"], replicas, problem["batch"], inputs))
+    batches /= (np.abs(batches) ** 3).sum(-1, keepdims=True) ** (1 / 3)
+    return weight.astype(problem["dtype"]), batches.astype(problem["dtype"])

@@ -127,6 +127,19 @@ def training_row(id: str, title: str, problem: dict) -> Row:
     return Row(id, f"training step, {title}", 1.5, problem, {"repeats": 1}, "loss", contenders)
 
 
+def krotov_hopfield_row(id: str, title: str, bar: float, **problem: int) -> Row:
+    """An update of six Krotov–Hopfield layers, beside the rule as it is written."""
+    contenders = (
+        Contender("salnb, 6 replicas", "salnb", "krotov_hopfield:replicas", "ours"),
+        Contender("the rule as written, batched", "torch", "krotov_hopfield:plainly"),
+        Contender("the rule as written, one layer after the other", "torch", "krotov_hopfield:plainly",
+                  options={"together": False}, note=ONE_BY_ONE),
+    )  # fmt: skip
+    problem = dict(units=200, replicas=6, dtype="float32", seed=0, **problem)
+    small = {"units": 20, "dtype": "float64", "repeats": 3}
+    return Row(id, f"Krotov–Hopfield update, 6 layers, {title}", bar, problem, small, "weights", contenders)
+
+
 def all_rows() -> list[Row]:
     """The table, from top to bottom."""
     deep = dict(n=64, depth=300, batch=32, gain=1.0, repeats=10, seed=0)
@@ -136,4 +149,6 @@ def all_rows() -> list[Row]:
         *(bptt_row(n, batch, bar) for n, batch, bar in ((50, 16, 0.6), (100, 32, 0.7), (200, 64, 0.95))),
         training_row("sal-deep", "300 layers of 64, batch 32", deep),
         training_row("sal-rnn", "RNN, N = 100, T = 300, batch 32", recurrent),
+        krotov_hopfield_row("krotov-hopfield-64", "64 → 200, batch 100", 0.8, inputs=64, batch=100, repeats=300),
+        krotov_hopfield_row("krotov-hopfield-768", "768 → 200, batch 256", 0.8, inputs=768, batch=256, repeats=20),
     ]  # fmt: skip

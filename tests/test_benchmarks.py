@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import checks, growth, rows, runner, table, worker
-from benchmarks.contenders import learning, ours, training
+from benchmarks import checks, growth, problems, rows, runner, table, worker
+from benchmarks.contenders import krotov_hopfield, learning, ours, training
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = dict(n=6, gain=2.0, steps=20, seed=0)
@@ -106,6 +106,14 @@ def test_training_steps_learn_the_same(shape):
     problem = dict(shape, batch=3, gain=1.0, repeats=2, seed=0)
     losses = [float(training.step(problem, sal=sal)()["loss"]) for sal in ("", "all", "rest")]
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_krotov_hopfield_updates_learn_the_same():
+    problem = dict(inputs=9, units=12, batch=20, replicas=3, repeats=4, dtype="float64", seed=0)
+    first = krotov_hopfield.replicas(problem)()
+    for together in (True, False):
+        assert checks.weights(krotov_hopfield.plainly(problem, together=together)(), problem, first) < 1e-12
+    assert np.abs(first["weight"] - problems.competing_units(problem)[0]).max() > 0.04
 
 
 def test_every_contender_can_be_loaded_without_its_library():
