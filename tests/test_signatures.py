@@ -113,6 +113,21 @@ PUBLIC = {
     "representations.circle_responses": ({"angles": REQUIRED, "units": REQUIRED, "alpha": REQUIRED}, {}),
     "representations.torus_responses": ({"angles": REQUIRED, "units": REQUIRED, "alpha": REQUIRED}, {"d": 2}),
     "representations.regauge": ({"net": REQUIRED, "scale": REQUIRED}, {}),
+    "representations.KrotovHopfieldLayer": (
+        {"inputs": REQUIRED, "units": REQUIRED},
+        {"p": 3.0, "rank": 2, "delta": 0.4, "radius": 1.0, "std": 1.0, "replicas": (), "generator": None, "ranking": "drive"},
+    ),
+    "representations.KrotovHopfieldLayer.forward": ({"self": REQUIRED, "x": REQUIRED}, {}),
+    "representations.KrotovHopfieldLayer.effective_weight": ({"self": REQUIRED}, {}),
+    "representations.KrotovHopfieldLayer.step": ({"self": REQUIRED, "x": REQUIRED, "lr": REQUIRED}, {}),
+    "representations.KrotovHopfieldLayer.norms": ({"self": REQUIRED}, {}),
+    "representations.KrotovHopfieldLayer.unconverged": ({"self": REQUIRED, "tol": 1e-2}, {}),
+    "representations.KrotovHopfieldLayer.silent": ({"self": REQUIRED, "x": REQUIRED}, {}),
+    "representations.KrotovHopfieldLayer.align_signs": ({"self": REQUIRED, "x": REQUIRED}, {}),
+    "representations.train_krotov_hopfield": (
+        {"layer": REQUIRED, "x": REQUIRED},
+        {"updates": REQUIRED, "lr": REQUIRED, "batch": REQUIRED, "progress": False, "generator": None},
+    ),
 }  # fmt: skip
 
 

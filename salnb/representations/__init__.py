@@ -10,6 +10,8 @@ from .gauge import regauge
 from .hidden_net import HiddenNet
 from .images import load_images, natural_patches
 from .jacobians import jacobian_map, jacobian_squared_norm, published_projection_loop
+from .krotov_hopfield import KrotovHopfieldLayer
+from .krotov_hopfield_training import train_krotov_hopfield
 from .manifolds import circle_responses, torus_responses
 from .normalization import lp_normalize
 from .penalties import jacobian_penalty, sensitivity_penalty, spectral_penalty, weight_penalty
@@ -18,6 +20,7 @@ from .robustness import critical_norm, critical_perturbation, worst_case
 
 __all__ = [
     "HiddenNet",
+    "KrotovHopfieldLayer",
     "PowerLaw",
     "StreamingCovariance",
     "circle_responses",
@@ -43,6 +46,7 @@ __all__ = [
     "smoothness_bound",
     "spectral_penalty",
     "torus_responses",
+    "train_krotov_hopfield",
     "weight_penalty",
     "worst_case",
 ]
