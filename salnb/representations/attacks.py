@@ -129,18 +129,17 @@ def sign_search(
     """
     check_integers(queries=(queries, 1))
     given = attacked(logits, x, y, epsilon, clamp)  # the first query
-    best, signs, left = Best(given), torch.ones_like(given.x), queries - 1
-    if left:
-        start = given.within(given.x + given.epsilon)
-        reached = given.standing(start)
-        best.offer(start, reached)
-    for block in blocks(given.x, left - 1, generator):
-        flipped = torch.where(block, -signs, signs)
-        point = given.within(given.x + given.epsilon * flipped)
-        found = given.standing(point)
-        better = found.beats(reached)
-        signs, reached = torch.where(better.unsqueeze(-1), flipped, signs), found.where(better, reached)
-        best.offer(point, found)
+    best, low, high = Best(given), given.within(given.x - given.epsilon), given.within(given.x + given.epsilon)
+    if queries > 1:
+        up, reached = torch.ones_like(given.x, dtype=torch.bool), given.standing(high)
+        best.watch(reached)
+        for block in blocks(given.x, queries - 2, generator):
+            flipped = up ^ block
+            found = given.standing(torch.where(flipped, high, low))
+            better = found.beats(reached)
+            up, reached = torch.where(better.unsqueeze(-1), flipped, up), found.where(better, reached)
+            best.watch(found)
+        best.offer(torch.where(up, high, low), reached)
     return best.found()
 
 
@@ -217,6 +216,10 @@ class Best:
         better = reached.beats(self.standing)
         self.point = torch.where(better.unsqueeze(-1), point, self.point)
         self.standing = reached.where(better, self.standing)
+        self.watch(reached)
+
+    def watch(self, reached: Standing) -> None:
+        """Remembers whether the numbers were finite."""
         self.sound = self.sound & torch.isfinite(reached.loss)
 
     def found(self) -> Tensor:
