@@ -17,6 +17,7 @@ import torch
 from ...common.progress import progress_bar
 from ...common.version import __version__
 from ...notebook.book_files import BOOK, write_atomically
+from ...representations.study import plan as geometry
 from ..measurements.exponent_under_sal import follow_exponent, predicted_offset
 from ..measurements.layer_transmission import layer_growth
 from ..measurements.random_spectra import random_spectrum
@@ -123,3 +124,21 @@ def remember_all(progress: bool = True, folder: Path | None = None) -> None:
         write("working_memory", {**stored, name: {**trained_memory(arguments, place), "provenance": provenance()}})
         if folder is None:
             (place / f"{name_of(arguments)}.pt").unlink(missing_ok=True)
+
+
+def compare_all(progress: bool = True, n_jobs: int = 1, only: Callable[[geometry.Job], bool] = lambda job: True) -> None:
+    """The networks of the part *Geometry* that are missing, several at a time, in a file for each data set."""
+    from joblib import Parallel, delayed
+
+    stored = lambda job: read(f"geometry_{job[0]}").get(job[1], {}).get("settings") == as_stored(geometry.settings_of(job))  # noqa: E731
+    missing = [job for job in geometry.study_jobs() if only(job) and not stored(job)]
+    done = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(delayed(compared)(job) for job in missing)
+    for job, run in progress_bar(done, enabled=progress, label="geometry", total=len(missing)):
+        file = f"geometry_{job[0]}"
+        write(file, {**read(file), job[1]: {**run, "settings": geometry.settings_of(job), "provenance": provenance()}})
+
+
+def compared(job: geometry.Job) -> tuple[geometry.Job, dict]:
+    """One of these runs on one thread, with its job, because they end in any order."""
+    torch.set_num_threads(1)
+    return job, geometry.run_one(job)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...notebook.claims import group_figures
 from ...notebook.intervals import difference_interval
+from ...representations.study.verdicts import geometry_groups
 from .held_accuracy import pooled
 from .plan import LAYERS, TASKS
 
@@ -37,6 +38,7 @@ def claim_figures(read: Callable[[str], dict]) -> dict:
         "architectures": (runs.values(), spelled(gaps)),
         "edge-of-chaos": (runs.values(), spelled({name: run["exponent"][-1] for name, run in runs.items()})),
         "moderate-transmission": (layers.values(), transmission_groups(layers)),
+        **geometry_groups(read),
     }
     origin = lambda made: {"seconds": math.ceil(sum(run["seconds"] for run in made)),  # noqa: E731
                            "device": next(iter(made))["provenance"]["machine"]}  # fmt: skip
