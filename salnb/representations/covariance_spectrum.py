@@ -187,10 +187,7 @@ def _centred(h: Tensor) -> tuple[Tensor, Tensor]:
     """The samples about their mean, and the mean (..., H), in float64."""
     h = h.double()
     mean = h.mean(-2, keepdim=True)
-    centred = h - mean
-    # The mean of many large numbers is rounded; what is left of it is small, and its mean nearly exact.
-    rest = centred.mean(-2, keepdim=True)
-    return centred - rest, (mean + rest).squeeze(-2)
+    return h - mean, mean.squeeze(-2)
 
 
 def _cleared(values: Tensor, mean: Tensor, n: int) -> Tensor:

@@ -59,8 +59,7 @@ def regauge(net: HiddenNet, scale: Tensor) -> HiddenNet:
     if not bool((scale > 0).all()):
         raise ValueError(f"scale: got {float(scale.min()):.3g}, expected numbers > 0, which leave the sign of every unit")
     factor, inverse = scale.to(weight.dtype), (scale.double() ** -net.power).to(weight.dtype)
-    other = copy.deepcopy(net)
-    other.zero_grad(set_to_none=True)
+    other = copy.deepcopy(net)  # without gradients, as PyTorch copies parameters
     other.hidden_weight.mul_(factor.unsqueeze(-1))
     other.readout_weight.mul_(inverse.unsqueeze(-2))
     limits = torch.finfo(weight.dtype)

@@ -61,6 +61,14 @@ def test_against_numpy(n, units, dtype, device):
     assert bool((found[1:] <= found[:-1]).all())
 
 
+def test_n_samples_have_rank_n_minus_1_exactly():
+    h = random(6, 20)
+    for mean in (0.0, 1.0):  # without a mean, nothing else tells rounding from variance
+        shifted = h - h.mean(0) + mean
+        for found in (covariance_spectrum(shifted), covariance_spectrum(shifted.split(2))):
+            assert bool((found[:5] > 0.1).all()) and not found[5:].any()
+
+
 @pytest.mark.parametrize("lead", [(3,), (2, 3)])
 def test_replicas_are_a_loop(lead, device):
     h = random(*lead, 20, 6, device=device)

@@ -8,6 +8,7 @@ import numpy
 import pytest
 import torch
 
+from salnb.representations.images import image_files
 from salnb.representations.images.image_files import load_images
 from tests.problems import SEED
 
@@ -142,6 +143,16 @@ def test_a_program_in_a_pickle_does_not_run(tmp_path, content):
     (tmp_path / "test_batch").write_bytes(content)
     with pytest.raises(ValueError, match="test_batch.* no Python batch of CIFAR-10: it (names|encodes) .*"):
         load_images(tmp_path, train=False)
+
+
+def test_a_pickle_cannot_set_attributes_of_what_it_names(tmp_path):
+    cifar(tmp_path)
+    for name in ("_codecs\nencode", "numpy._core.numeric\n_frombuffer", "numpy\nndarray", "numpy\ndtype"):
+        (tmp_path / "test_batch").write_bytes(b"c" + name.encode() + b"\n}X\x01\x00\x00\x00aI1\nsb.")
+        with pytest.raises(ValueError, match="no Python batch"):
+            load_images(tmp_path, train=False)
+    named = (image_files._encoded, image_files._from_buffer, image_files._Array, image_files._Dtype)
+    assert not any(hasattr(one, "a") for one in named)
 
 
 GOOD = pickled(pixels(2, 3072), [1, 2], 4)
