@@ -15,10 +15,23 @@ class ClaimError(AssertionError):
     """A measurement no longer gives the verdict that the ledger states."""
 
 
-def ledger() -> dict[str, dict]:
-    """All claims by id, in the ledger's order."""
+PARTS = ("sensitivity", "geometry")
+
+
+def ledger(part: str | None = None) -> dict[str, dict]:
+    """All claims by id, in the ledger's order; or those of one part, "sensitivity" (the first paper) or "geometry" (the second).
+
+    Raises:
+        ValueError: an unknown part.
+
+    Example:
+        >>> list(ledger("geometry"))[0]
+        'power-law'
+    """
+    if part is not None and part not in PARTS:
+        raise ValueError(f"part: got {part!r}, expected one of {', '.join(PARTS)}, or None for all claims")
     table = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
-    return {entry["id"]: entry for entry in table}
+    return {entry["id"]: entry for entry in table if part in (None, entry.get("part", PARTS[0]))}
 
 
 def decide(interval: tuple[float, float], confirm: list[float], refute: list[list[float]]) -> str:
@@ -146,10 +159,10 @@ def _measured(entry: dict) -> str:
     return f"{what}: {mean} [{low}, {high}] {entry['unit']}; {n}; {where}"
 
 
-def markdown_table() -> str:
-    """The ledger as a Markdown table with a row for each claim."""
+def markdown_table(part: str | None = None) -> str:
+    """The ledger, or one part of it, as a Markdown table with a row for each claim."""
     lines = ["| claim | the paper says | source | we measured | verdict |", "|---|---|---|---|---|"]
-    for entry in ledger().values():
+    for entry in ledger(part).values():
         note = f" {entry['reason']}" if entry.get("reason") else ""
         cells = (f"`{entry['id']}`", entry["claim"], entry["source"], _measured(entry), f"**{entry['verdict']}**{note}")
         lines.append(f"| {' | '.join(cells)} |")
@@ -164,10 +177,10 @@ def _bounds(bounds: list[float]) -> str:
     return f"above {low}" if bounds[1] == float("inf") else f"from {low} to {high}"
 
 
-def markdown_cards() -> str:
-    """The ledger as a short text for each claim: what the paper says, what was measured, the rule and its date."""
+def markdown_cards(part: str | None = None) -> str:
+    """The ledger, or one part of it, as a short text for each claim: what it says, what was measured, the rule and its date."""
     cards = []
-    for entry in ledger().values():
+    for entry in ledger(part).values():
         groups = f", for each {entry['per']}" if "per" in entry else ""
         refuted = " or ".join(_bounds(bounds) for bounds in entry.get("refute", []))
         rule = f"{_bounds(entry['confirm'])} confirms, {refuted} refutes" if "confirm" in entry else "not fixed yet"

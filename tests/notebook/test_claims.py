@@ -8,6 +8,9 @@ from salnb.notebook import claims
 
 MEASURED = ["lyapunov-match", "architectures", "edge-of-chaos", "moderate-transmission"]
 SEVEN = [*MEASURED, "depth-300", "lag-300", "beats-spectral-radius"]
+GEOMETRY = ["power-law", "power-law-learned", "local-beats-backpropagation", "local-beats-decay", "local-noise",
+            "local-less-accurate", "decay-beats-jacobian", "steeper-is-more-robust", "local-smoother", "one-frontier",
+            "exponent-floats"]  # fmt: skip
 EDGE = {"id": "edge", "measure": "maximum exponent", "unit": "nats per step", "of": "networks", "verdict": "confirmed",
         "confirm": [-0.05, 0.05], "refute": [[-math.inf, -0.1], [0.1, math.inf]]}  # fmt: skip
 
@@ -17,14 +20,17 @@ def edge(monkeypatch):
     """A ledger with one claim, so that these tests do not depend on the book's verdicts; as a function, to set other fields."""
 
     def with_fields(**fields):
-        monkeypatch.setattr(claims, "ledger", lambda: {"edge": {**EDGE, **fields}})
+        monkeypatch.setattr(claims, "ledger", lambda part=None: {"edge": {**EDGE, **fields}})
 
     with_fields()
     return with_fields
 
 
-def test_ledger_holds_the_seven_claims_and_their_sources():
-    assert list(claims.ledger()) == SEVEN
+def test_ledger_holds_the_claims_of_both_papers_and_their_sources():
+    assert list(claims.ledger("sensitivity")) == SEVEN and list(claims.ledger("geometry")) == GEOMETRY
+    assert list(claims.ledger()) == SEVEN + GEOMETRY
+    with pytest.raises(ValueError, match="part: got 'frames', expected one of sensitivity, geometry"):
+        claims.ledger("frames")
     for entry in claims.ledger().values():
         assert entry["claim"] and entry["source"] and entry["measure"] and entry["unit"]
         assert entry["verdict"] in (*claims.VERDICTS, "open")
@@ -120,14 +126,15 @@ def test_table_names_the_worst_group(edge, monkeypatch):
 def test_check_refuses_unknown_and_open_claims(monkeypatch):
     with pytest.raises(ValueError, match="expected one of lyapunov-match"):
         claims.check("no-such-claim", [0.0, 0.0])
-    monkeypatch.setattr(claims, "ledger", lambda: {"later": {"verdict": "open"}})
+    monkeypatch.setattr(claims, "ledger", lambda part=None: {"later": {"verdict": "open"}})
     with pytest.raises(claims.ClaimError, match="open"):
         claims.check("later", [1.0, 1.0])
 
 
 def test_table_shows_every_claim_and_says_open_where_nothing_is_measured():
     rows = claims.markdown_table().splitlines()
-    assert len(rows) == 2 + len(SEVEN)
+    assert len(rows) == 2 + len(SEVEN) + len(GEOMETRY)
+    assert claims.markdown_table("geometry").splitlines()[2:] == rows[2 + len(SEVEN) :]
     for row, entry in zip(rows[2:], claims.ledger().values(), strict=True):
         assert row.count("|") == 6 and entry["id"] in row and f"**{entry['verdict']}**" in row
         assert (entry["verdict"] == "open") == ("not yet measured" in row)

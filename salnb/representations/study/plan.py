@@ -19,7 +19,7 @@ from .measure import measure
 
 REPLICAS = 8
 EPOCHS = {"digits": 100, "patches": 50, "mnist1d": 60}
-KROTOV_HOPFIELD = {"digits": dict(updates=8000, lr=0.04, batch=100), "patches": dict(updates=8000, lr=0.04, batch=256),
+KROTOV_HOPFIELD = {"digits": dict(updates=8000, lr=0.04, batch=100), "patches": dict(updates=2500, lr=0.1, batch=256),
                    "mnist1d": dict(updates=8000, lr=0.04, batch=100)}  # fmt: skip
 DECAYS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3)
 TARGETS = (1.0, 0.5, 0.25)
