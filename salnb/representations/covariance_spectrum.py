@@ -137,6 +137,9 @@ class StreamingCovariance:
         values = torch.linalg.eigvalsh(self.covariance()).flip(-1).clamp_min(0.0)
         return _cleared(values, self.mean, self.count)
 
+    def __repr__(self) -> str:
+        return f"StreamingCovariance: {self.count} samples" + (f" of {_described(self.mean)}" if self.count else "")
+
 
 def participation_ratio(eigenvalues: Tensor) -> Tensor:
     r"""Participation ratio: how many directions the variance fills, from 1 to the number of eigenvalues.
@@ -177,6 +180,11 @@ def participation_ratio(eigenvalues: Tensor) -> Tensor:
 def _streamed(batches: Iterable[Tensor]) -> StreamingCovariance:
     seen = StreamingCovariance()
     for batch in batches:
+        if isinstance(batch, list | tuple) and batch and isinstance(batch[0], Tensor):
+            raise TypeError(
+                f"h: got a batch that is a {type(batch).__name__}, as a DataLoader of images and labels gives, expected tensors; "
+                "give a generator: (x for x, *_ in h)"
+            )
         seen.update(batch)
     if not seen.count:
         raise ValueError("h: got an iterable without a batch, expected batches (..., B, H); a generator can be used only once")

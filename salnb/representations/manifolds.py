@@ -38,7 +38,8 @@ def circle_responses(angles: Tensor | int, units: int, alpha: float) -> Tensor:
         (..., N, units), dimensionless, in the dtype and on the device of the angles; float64 on the CPU for a number of angles.
 
     Raises:
-        ValueError: an odd or too small number of units, too few angles, α not finite, an integer or empty tensor of angles.
+        ValueError: an odd or too small number of units, too few angles, α not finite or amplitudes out of the dtype's range,
+        an integer or empty tensor of angles.
         TypeError: angles are neither a tensor nor an integer.
 
     Source: the circle as the worked case of the smoothness theory of Stringer et al., Nature 571 (2019).
@@ -76,7 +77,7 @@ def torus_responses(angles: Tensor | int, units: int, alpha: float, *, d: int = 
         (..., N, units), dimensionless, in the dtype and on the device of the angles; float64 on the CPU for a number of angles.
 
     Raises:
-        ValueError: an odd or too small number of units, too few angles, α not finite, d out of range, an integer or empty tensor.
+        ValueError: as ``circle_responses``, and d out of range.
         TypeError: angles are neither a tensor nor an integer.
 
     Source: the torus as a case of the smoothness theory of Stringer et al., Nature 571 (2019).
@@ -108,7 +109,7 @@ def torus_responses(angles: Tensor | int, units: int, alpha: float, *, d: int = 
             f"angles: got {angles} along each dimension, expected more than {2 * largest}: at fewer equal spacings some "
             f"waves of {units} units look alike; take more angles, fewer units, or a tensor of angles"
         )
-    one = torch.arange(angles, dtype=torch.float64) * (2 * math.pi / angles)
+    one = torch.arange(angles, dtype=torch.float64, device="cpu") * (2 * math.pi / angles)
     return _waves(torch.cartesian_prod(*[one] * d).reshape(-1, d), units, alpha)
 
 
@@ -126,13 +127,16 @@ def wave_vectors(count: int, d: int) -> Tensor:
         # One of ±k: the one whose first component that is not 0 is positive, which is the one that is larger as a tuple.
         box = itertools.product(range(-radius, radius + 1), repeat=d)
         found = [k for k in box if k > (0,) * d and sum(c * c for c in k) <= radius * radius]
-    return torch.tensor(sorted(found, key=lambda k: (sum(c * c for c in k), k))[:count])
+    return torch.tensor(sorted(found, key=lambda k: (sum(c * c for c in k), k))[:count], device="cpu")
 
 
 def _waves(angles: Tensor, units: int, alpha: float) -> Tensor:
     vectors = wave_vectors(units // 2, angles.shape[-1]).to(angles.device)
     length = vectors.double().square().sum(-1).sqrt()
     amplitude = (length ** (-alpha * angles.shape[-1] / 2)).to(angles.dtype)
+    limits = torch.finfo(angles.dtype)
+    if not limits.tiny <= float(amplitude[-1]) <= limits.max:
+        raise ValueError(f"alpha: got {alpha}, which takes amplitudes of {units} units out of the range of {angles.dtype}")
     phase = angles @ vectors.to(angles.dtype).mT
     return torch.stack([amplitude * phase.cos(), amplitude * phase.sin()], -1).flatten(-2)
 

@@ -38,7 +38,10 @@ def lp_normalize(x: Tensor, p: float = 3.0) -> Tensor:
     scale = x.detach().abs().amax(-1, keepdim=True)
     _check_scale(x, scale)
     scaled = x / scale
-    return scaled / torch.linalg.vector_norm(scaled, ord=float(p), dim=-1, keepdim=True)
+    # In half precision a sum over many entries would overflow, and large powers of small ones vanish.
+    wide = torch.promote_types(x.dtype, torch.float32)
+    norm = torch.linalg.vector_norm(scaled, ord=float(p), dim=-1, keepdim=True, dtype=wide)
+    return (scaled / norm).to(x.dtype)
 
 
 def _check_scale(x: Tensor, scale: Tensor) -> None:

@@ -31,8 +31,16 @@ class PowerLaw:
     last: int
 
     def line(self, ranks: Tensor) -> Tensor:
-        """The fitted eigenvalues (..., K) at the given ranks (K,), float64."""
-        logs = torch.as_tensor(ranks).to(self.alpha).log()
+        """The fitted eigenvalues (..., K) at the given ranks (K,), float64.
+
+        Raises:
+            TypeError: ranks are no tensor. ValueError: not one dimension, or a rank that is not above 0.
+        """
+        if not isinstance(ranks, Tensor):
+            raise TypeError(f"ranks: got {type(ranks).__name__}, expected a tensor (K,), such as torch.arange(1, 101)")
+        if ranks.ndim != 1 or ranks.is_complex() or not bool((ranks > 0).all()):
+            raise ValueError(f"ranks: got shape {tuple(ranks.shape)}, {ranks.dtype}, expected (K,), all ranks above 0")
+        logs = ranks.to(self.alpha).log()
         return (self.log_amplitude.unsqueeze(-1) - self.alpha.unsqueeze(-1) * logs).exp()
 
     def __repr__(self) -> str:

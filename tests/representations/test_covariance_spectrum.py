@@ -113,6 +113,7 @@ def test_two_streams_join_and_the_other_stays():
     before = other.covariance()
     joined = StreamingCovariance().merge(StreamingCovariance()).merge(one).merge(other).merge(StreamingCovariance())
     torch.testing.assert_close(joined.covariance(), torch.cov(h.mT), **close(torch.float64, 34, 4))
+    assert repr(joined) == "StreamingCovariance: 30 samples of 4 units, replicas (), on cpu" and "0 samples" in repr(type(one)())
     assert joined.count == 30 and one.count == 11 and torch.equal(other.covariance(), before)
     assert torch.equal(one.covariance(), StreamingCovariance().update(h[:11]).covariance())
 
@@ -191,7 +192,8 @@ H = torch.ones(4, 3)
         (lambda: covariance_spectrum({"h": H}), TypeError, "h: got dict"),
         (lambda: covariance_spectrum(3.0), TypeError, "h: got float"),
         (lambda: covariance_spectrum([[1.0, 2.0], [3.0, 4.0]]), TypeError, "h: got list"),
-        (lambda: covariance_spectrum([(H, 3)]), TypeError, "h: got tuple"),
+        (lambda: covariance_spectrum([(H, 3)]), TypeError, r"h: got a batch that is a tuple.*\(x for x, \*_ in h"),
+        (lambda: covariance_spectrum([H.numpy()]), TypeError, "h: got numpy.ndarray"),
         (lambda: covariance_spectrum([]), ValueError, "h: got an iterable without a batch"),
         (lambda: covariance_spectrum([H[:1]]), ValueError, "h: got 1 sample"),
         (lambda: covariance_spectrum([H, H[:, :2]]), ValueError, r"h: got 2 units, replicas \(\).*expected 3 units"),

@@ -45,6 +45,11 @@ def test_half_precision_keeps_its_dtype():
     torch.testing.assert_close((found.double() ** 3).sum(-1), torch.ones(3).double(), rtol=0, atol=3 * 8 * 2**-11)
 
 
+def test_a_long_row_in_half_precision():
+    found = lp_normalize(torch.full((2, 70_000), 6e4).half(), 1)  # the sum is beyond float16, its inverse is not
+    torch.testing.assert_close(found.double(), torch.full((2, 70_000), 1 / 70_000).double(), rtol=0, atol=2**-24)
+
+
 def test_the_gradient_is_that_of_the_formula():
     x = random(3, 5).requires_grad_()
     assert torch.autograd.gradcheck(lp_normalize, x)

@@ -178,6 +178,8 @@ def test_exact_eigenvalues_below_the_floor_are_fitted_on_request():
         (lambda: power_law(numpy.ones(20), 1, 10), TypeError, "eigenvalues: got numpy.ndarray"),
         (lambda: power_law(ones(20), 1, 10, floor=-1.0), ValueError, "floor: got -1.0"),
         (lambda: power_law(ones(20), 1, 10, floor="0"), ValueError, "floor: got '0'"),
+        (lambda: power_law(RANKS**-1.0, 1, 10).line([1, 2]), TypeError, "ranks: got list, expected a tensor"),
+        (lambda: power_law(RANKS**-1.0, 1, 10).line(RANKS - 1), ValueError, r"ranks: got shape \(200,\).*above 0"),
         (lambda: smoothness_bound(0), ValueError, "d: got 0, expected a number of dimensions > 0"),
         (lambda: smoothness_bound(math.nan), ValueError, "d: got nan"),
         (lambda: smoothness_bound("1"), ValueError, "d: got '1'"),

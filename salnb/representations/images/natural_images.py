@@ -50,7 +50,7 @@ def natural_patches(
     Args:
         n: number of patches. size: side in pixels, 1 to 427, or to 64 with stripes; at least 2 with centre.
         centre: see above. False: pixels in [0, 1].
-        generator: draws the places; patches are on its device.
+        generator: draws the places; patches are on its device, without a generator on the CPU.
         labels: return a class for each patch as well, one of six: 3 · photograph + third of the height in which the middle of the
             patch lies, counted from the top. A patch may reach into the next third.
         stripes: "train" or "test": the patch lies in one stripe of 64 pixels width, in an even or in an odd one counted from 0 at
@@ -106,7 +106,7 @@ def natural_patches(
 def _drawn(n: int, size: int, photos: Tensor, stripes: str | None, generator: torch.Generator | None) -> Tensor:
     """Random places (n, 3): photograph, row and column of the upper left pixel."""
     count, _, height, width = photos.shape
-    starts = torch.arange(width - size + 1)
+    starts = torch.arange(width - size + 1, device="cpu")
     if stripes is not None:
         whole = starts // STRIPE == (starts + size - 1) // STRIPE
         starts = starts[whole & (starts // STRIPE % 2 == STRIPES.index(stripes))]
