@@ -21,6 +21,12 @@ def replicas_of(x: Tensor, replicas: int | tuple[int, ...] | None) -> tuple[int,
     return lead
 
 
+def check_pair(name: str, samples: object) -> None:
+    """Checks that an argument is a pair, of samples and labels."""
+    if not isinstance(samples, tuple) or len(samples) != 2:
+        raise TypeError(f"{name}: got {type(samples).__name__}, expected a pair (x, y) of tensors")
+
+
 def check_samples(
     name: str, label: str, x: Tensor, y: Tensor, lead: tuple[int, ...], classes: int | None, like: Tensor | None = None
 ) -> int:  # fmt: skip

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ...common.tensors import check_floats
-from .samples import Samples, replicas_of
+from .samples import Samples, check_pair, replicas_of
 from .train import train_hidden
 
 
@@ -40,6 +40,7 @@ def choose_strength(
     Source: this book.
 
     Example:
+        >>> import torch
         >>> x, y = torch.eye(4).repeat(5, 1), torch.arange(4).repeat(5)
         >>> generator = torch.Generator().manual_seed(0)
         >>> chosen = choose_strength(x, y, torch.tensor([1e-4, 1e-3, 10.0]), select=(x, y), model="decay", units=20, batch=20,
@@ -55,6 +56,7 @@ def choose_strength(
         raise ValueError(f"strengths: got shape {tuple(strengths.shape)}, expected (S,)")
     if isinstance(margin, bool) or not isinstance(margin, (int, float)) or not margin >= 0:
         raise ValueError(f"margin: got {margin!r}, expected a share >= 0")
+    check_pair("select", select)
     lead = replicas_of(x, replicas)
     many = len(strengths)
     if isinstance(settings.get("hidden_weight"), Tensor):

@@ -10,7 +10,7 @@ from ...common.denormals import flushed_denormals
 from ...common.progress import progress_bar
 from ..hidden_net import HiddenNet
 from .recipe import FROZEN, Recipe, as_recipe
-from .samples import Samples, check_samples, replicas_of, strengths_of
+from .samples import Samples, check_pair, check_samples, replicas_of, strengths_of
 from .start import activities, first_net, principal_components, shuffled, with_front
 
 
@@ -74,13 +74,10 @@ def train_hidden(
     recipe = as_recipe(model, changes)
     lead = replicas_of(x, replicas)
     classes = check_samples("x", "y", x, y, lead, classes)
-    kept = {}
     for name, samples in (("select", select), ("judge", judge)):
         if samples is not None:
-            if not isinstance(samples, tuple) or len(samples) != 2:
-                raise TypeError(f"{name}: got {type(samples).__name__}, expected a pair (x, y) of tensors")
+            check_pair(name, samples)
             check_samples(f"{name}[0]", f"{name}[1]", *samples, lead, classes, like=x)
-            kept[name] = samples
     check_integers(looks=(looks, 1))
     n = x.shape[-2]
     if recipe.batch > n:
@@ -90,7 +87,7 @@ def train_hidden(
     with flushed_denormals():
         front = principal_components(x, recipe.components) if recipe.hidden == "components" else None
         net = first_net(recipe, x if front is None else x @ front.mT, classes, hidden_weight, lead, generator)
-        history = _learn(net, recipe, factor, x, y, front, kept.get("select"), looks, generator, progress)
+        history = _learn(net, recipe, factor, x, y, front, select, looks, generator, progress)
         if front is not None:
             net = with_front(net, front)
         if judge is not None:
