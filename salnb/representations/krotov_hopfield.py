@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..common.arguments import as_shape, check_sizes
 from ..common.tensors import check_floats
 from ..networks.linear import normal
-from .krotov_hopfield_rule import Workspace, checked_rule, effective_weight, powered_norms, ranked_by, update_
+from .krotov_hopfield_rule import Workspace, checked_rule, effective_weight, largest, powered_norms, ranked_by, update_
 
 ROWS = 4096  # images whose winners are looked for at once, so that memory does not grow with their number
 LEAST_START = 1.1  # in units of R^{p−1}, see ``least_std``
@@ -127,8 +127,8 @@ class KrotovHopfieldLayer(nn.Module):
         effective = effective_weight(weight, self.rule.p)
         won = weight.new_zeros(*self.replicas, units)
         for rows in x.split(ROWS, dim=-2):
-            winners = ranked_by(rows @ effective.mT, weight, self.rule).argmax(-1)
-            won.scatter_(-1, winners, 1.0)
+            winners = largest(ranked_by(rows @ effective.mT, weight, self.rule))
+            won.scatter_(-1, winners.squeeze(-1), 1.0)
         return 1 - won.mean(-1)
 
     @torch.no_grad()
@@ -189,7 +189,7 @@ class KrotovHopfieldLayer(nn.Module):
 def check_values(x: Tensor, name: str = "x") -> None:
     """Checks that every image is finite and has a pixel that is not 0; this waits once for x's device."""
     size = x.detach().square().sum(-1)  # one pass finds both; squares of very small or large pixels are looked at again
-    if bool(((size > 0) & (size < math.inf)).all()):
+    if bool((size.amin() > 0) & (size.amax() < math.inf)):
         return
     check_floats(name, x, "(..., N, D)")
     empty = ~x.any(-1)

@@ -95,11 +95,29 @@ class Workspace:
         return self.key == self._key(weight, batch)
 
 
+def largest(values: Tensor) -> Tensor:
+    """Where the largest number of each row stands, (..., 1); the tensor must not take part in automatic differentiation."""
+    if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
+        # NumPy's search uses vector instructions, that of PyTorch 2 does not and takes ten times as long.
+        return torch.from_numpy(values.numpy().argmax(-1)).unsqueeze(-1)
+    return values.argmax(-1, keepdim=True)
+
+
 def competing_units(drive: Tensor, ranked: Tensor, rank: int) -> list[tuple[Tensor, Tensor]]:
-    """The winner of each image and, for k > 1, the unit of rank k: pairs of its number (R, B) and its drive (R, B)."""
-    order = ranked.topk(rank, dim=-1).indices if rank > 1 else ranked.argmax(-1, keepdim=True)
-    drives = drive.gather(-1, order)
-    return [(order[..., place], drives[..., place]) for place in ((0, rank - 1) if rank > 1 else (0,))]
+    """The winner of each image and, for k > 1, the unit of rank k: pairs of its number (R, B) and its drive (R, B).
+
+    For k = 2, ``ranked``, which may be the drive itself, is −∞ at the winners afterwards.
+    """
+    if rank > 2:
+        order = ranked.topk(rank, dim=-1).indices
+        places = [order[..., :1], order[..., rank - 1 :]]
+        return [(place.squeeze(-1), drive.gather(-1, place).squeeze(-1)) for place in places]
+    winner = largest(ranked)
+    pairs = [(winner.squeeze(-1), drive.gather(-1, winner).squeeze(-1))]
+    if rank == 2:
+        second = largest(ranked.scatter_(-1, winner, -torch.inf))
+        pairs.append((second.squeeze(-1), drive.gather(-1, second).squeeze(-1)))
+    return pairs
 
 
 @torch.no_grad()

@@ -26,7 +26,14 @@ def train_krotov_hopfield(
         \eta_t = \text{lr} \left(1 - \frac{t}{\text{updates}}\right)
 
     Every replica takes the images in an order of its own, and each image once before any comes a second time (what is left
-    over of an order, less than a batch, is left out). This leaves fewer units silent than independent draws do.
+    over of an order, less than a batch, is left out). On the digits this leaves 2 % of the units silent, independent draws 3 %.
+
+    Two recipes, measured with 200 units and the defaults of the layer, as shares of units unconverged and silent on the training
+    images. Digits minus the mean of the training images, then ``lp_normalize``: lr 0.04, batch 100, 8,000 updates leave 2 % and
+    2 % (128 layers; at most 7 % in one). 20,000 patches of ``natural_patches``, which takes from each its own means, then
+    ``lp_normalize``: lr 0.1, batch 256, 2,500 updates leave 0 % and 0 %, and 2 % silent on 20,000 patches of the other stripes
+    (6 layers; with lr 0.2, 30 % and 30 %). Images that keep a large common part have no such recipe yet: patches minus the mean
+    of the training patches, lr 0.04, 8,000 updates, leave 85 % and 4 %; raw digits, std 2 and signs aligned, 8 % and 8 %.
 
     Args:
         layer: any ``KrotovHopfieldLayer``; it may have been trained before.
