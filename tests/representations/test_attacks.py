@@ -109,6 +109,34 @@ def test_pgd_is_never_weaker_than_fgsm_nor_than_nothing(more, device):
             assert (best[0] & ~other[0] | (best[1] >= other[1] - slack)).all()
 
 
+@pytest.mark.parametrize("box", [None, (-3.0, 3.0)])
+def test_pgd_visits_the_points_of_the_formula_and_returns_the_best(box):
+    logits, x, y = curved((), batch=200)
+    epsilon, steps, (low, high) = 0.4, 7, box or (-99, 99)
+    point, seen = x, [x, fgsm(logits, x, y, epsilon, clamp=box)]
+    for _ in range(steps):
+        leaf = point.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(logits(leaf), y), leaf)
+        point = x + (point + 2.5 * epsilon / steps * gradient.sign() - x).clamp(-epsilon, epsilon)
+        point = point.clamp(low, high)
+        seen.append(point)
+    ranks = [loss + 1000 * wrong for wrong, loss in (standing(logits, point, y) for point in seen)]
+    best = torch.stack(seen)[torch.stack(ranks).argmax(0), torch.arange(200)]
+    found = pgd(logits, x, y, epsilon, steps=steps, clamp=box)
+    torch.testing.assert_close(found, best, rtol=0, atol=rounding(torch.float64, 20, 5))
+    assert len(torch.stack(ranks).argmax(0).unique()) > 3  # the best is not always the last
+
+
+def test_a_wrong_class_comes_before_a_higher_loss():
+    # At 1 two classes come near to the first one together; at -1 a single one overtakes it, and the loss is lower.
+    logits = lambda x: torch.cat([0 * x, -0.1 * x, 4.95 * x - 5.05], -1)  # noqa: E731
+    x, y = torch.zeros(1, 1), torch.tensor([0])
+    (right, high), (wrong, low) = (standing(logits, torch.tensor([[end]]), y) for end in (1.0, -1.0))
+    assert wrong and not right and high > low
+    assert sign_search(logits, x, y, 1.0, queries=3) == -1
+    assert pgd(logits, x, y, 1.0, restarts=20, generator=seeded(7)) == -1
+
+
 def test_more_steps_and_restarts_find_more():
     logits, x, y = curved((40,), batch=25)
     loss = [standing(logits, pgd(logits, x, y, 0.5, generator=seeded(1), **more), y)[1].mean()
@@ -149,6 +177,8 @@ def test_the_search_finds_what_a_network_without_gradients_hides():
     stairs = lambda x: logits(torch.floor(8 * x) / 8)  # noqa: E731
     y = stairs(x).argmax(-1)
     assert masked_gradients(stairs, x, y).all() and not masked_gradients(logits, x, y).any()
+    half = lambda x: logits(x * torch.arange(6).ge(3))  # noqa: E731
+    assert not masked_gradients(half, x, y).any()
     assert torch.equal(fgsm(stairs, x, y, 5.0), x) and torch.equal(pgd(stairs, x, y, 5.0), x)
     assert (stairs(sign_search(stairs, x, y, 5.0)).argmax(-1) != y).all()
 
@@ -175,7 +205,9 @@ def test_what_comes_back_lies_in_the_ball_and_the_box_and_is_new(name, dtype, de
     assert ((moved - x).abs() <= epsilon.unsqueeze(-1) + rounding(dtype, 1)).all()
     assert torch.equal(moved[:, 0], x[0].expand(3, -1))  # ε = 0
     assert all(torch.equal(now, then) for now, then in zip((x, y, epsilon), before, strict=True))
-    moved.zero_()
+    alone = sign_search(logits, x, y, epsilon, queries=1)
+    for result in (moved, alone):
+        result.zero_()
     assert torch.equal(x, before[0])
 
 
