@@ -96,6 +96,35 @@ PUBLIC = {
     "representations.jacobian_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"at": "pre", "probes": None}),
     "representations.spectral_penalty": ({"h": REQUIRED}, {"alpha": 1.0, "first": 10, "form": "log"}),
     "representations.sensitivity_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"target": 1.0}),
+    "representations.fgsm": (
+        {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "epsilon": REQUIRED},
+        {"clamp": None},
+    ),
+    "representations.pgd": (
+        {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "epsilon": REQUIRED},
+        {"steps": 20, "restarts": 1, "clamp": None, "generator": None},
+    ),
+    "representations.sign_search": (
+        {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "epsilon": REQUIRED},
+        {"queries": 300, "clamp": None, "generator": None},
+    ),
+    "representations.gaussian_noise": (
+        {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "epsilon": REQUIRED},
+        {"direction": REQUIRED, "clamp": None},
+    ),
+    "representations.masked_gradients": ({"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED}, {}),
+    "representations.critical_perturbation": (
+        {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "attack": REQUIRED, "epsilons": REQUIRED},
+        {},
+    ),
+    "representations.critical_norm": (
+        {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "attack": REQUIRED, "epsilons": REQUIRED},
+        {},
+    ),
+    "representations.worst_case": (
+        {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "attacks": REQUIRED, "epsilon": REQUIRED},
+        {},
+    ),
     "representations.lp_normalize": ({"x": REQUIRED, "p": 3.0}, {}),
     "representations.natural_patches": (
         {"n": REQUIRED},

@@ -207,7 +207,7 @@ def test_what_comes_back_lies_in_the_ball_and_the_box_and_is_new(name, dtype, de
     assert all(torch.equal(now, then) for now, then in zip((x, y, epsilon), before, strict=True))
     alone = sign_search(logits, x, y, epsilon, queries=1)
     for result in (moved, alone):
-        result.zero_()
+        result.add_(1)
     assert torch.equal(x, before[0])
 
 
