@@ -118,7 +118,8 @@ class HiddenNet(nn.Module):
 class _Power:
     """f(u)ⁿ, or its first or second derivative. An object and not a closure, so that a network can be pickled.
 
-    Where f(u) = 0 the derivatives are 0: for ReLU that is their limit from below, and negative powers of 0 are never computed.
+    Where f(u) = 0, as below 0 for ReLU, the slope of f is 0 as well. There f is replaced by 1, so that automatic differentiation
+    never meets a negative power of 0, which would make NaN of 0 · ∞.
     """
 
     def __init__(self, inner: Activation, power: float, order: int) -> None:
@@ -128,13 +129,12 @@ class _Power:
         base = self.inner.function(u)
         if self.order == 0:
             return base.pow(self.power)
-        positive = base > 0
-        base = torch.where(positive, base, 1.0)
+        base = torch.where(base > 0, base, 1.0)
         slope, n = self.inner.slope(u), self.power
         value = n * base.pow(n - 1) * (slope if self.order == 1 else self.inner.curvature(u))
         if self.order == 2:
             value = value + n * (n - 1) * base.pow(n - 2) * slope.square()
-        return torch.where(positive, value, 0.0)
+        return value
 
 
 def raised_to_power(activation: Activation, power: float) -> Activation:
