@@ -182,12 +182,22 @@ def check_epsilon(epsilon: float | Tensor, x: Tensor, name: str = "epsilon") -> 
             raise ValueError(f"{name}: on {epsilon.device}, but x is on {x.device}; move one of them")
     elif not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool):
         raise TypeError(f"{name}: got {type(epsilon).__name__}, expected a number or a tensor that broadcasts to (..., B)")
+    else:
+        epsilon = as_float(epsilon)
     sizes = torch.as_tensor(epsilon, dtype=x.dtype, device=x.device).detach()
     if sizes.numel() == 0:
         raise ValueError(f"{name}: got a tensor of shape {tuple(sizes.shape)}, which holds no number")
     if not bool((torch.isfinite(sizes) & (sizes >= 0)).all()):
         raise ValueError(f"{name}: got {float(sizes.min())} to {float(sizes.max())}, expected finite numbers, 0 or more")
     return sizes
+
+
+def as_float(number: numbers.Real) -> float:
+    """The number as a float; one beyond all floats is infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def check_box(clamp: Box, x: Tensor) -> tuple[float, float]:
@@ -197,7 +207,7 @@ def check_box(clamp: Box, x: Tensor) -> tuple[float, float]:
     pair = isinstance(clamp, tuple | list) and len(clamp) == 2
     if not pair or not all(isinstance(side, numbers.Real) and not isinstance(side, bool) for side in clamp):
         raise TypeError(f"clamp: got {clamp!r}, expected None or two numbers (low, high)")
-    low, high = (float(torch.tensor(side, dtype=x.dtype)) for side in clamp)
+    low, high = (float(torch.tensor(as_float(side), dtype=x.dtype)) for side in clamp)
     if not low < high:
         raise ValueError(f"clamp: got {clamp!r}, expected (low, high) with low < high")
     least, most = float(x.min()), float(x.max())

@@ -233,6 +233,8 @@ class Best:
 
 def uniform(x: Tensor, generator: torch.Generator | None) -> Tensor:
     """Numbers from −1 to 1 in the shape of x, drawn on the generator's device and then moved."""
+    if not isinstance(generator, torch.Generator | None):
+        raise TypeError(f"generator: got {type(generator).__name__}, expected a torch.Generator or None")
     source = generator.device if generator is not None else x.device
     return (2 * torch.rand(x.shape, generator=generator, device=source, dtype=x.dtype) - 1).to(x.device)
 

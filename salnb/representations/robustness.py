@@ -169,7 +169,11 @@ def check_grid(epsilons: Tensor | list[float], x: Tensor) -> Tensor:
     """The grid (G,) or (G, ...) in the dtype of the images: finite, at least 0, ascending along its first dimension."""
     check_floats("x", x, "(..., B, D)", dims=2)
     if isinstance(epsilons, list | tuple):
-        epsilons = torch.stack([check_epsilon(size, x, "epsilons") for size in epsilons]) if len(epsilons) else x.new_zeros(0)
+        sizes = [check_epsilon(size, x, "epsilons") for size in epsilons]
+        if len({size.shape for size in sizes}) > 1:
+            shapes = sorted({tuple(size.shape) for size in sizes})
+            raise ValueError(f"epsilons: got entries of the shapes {shapes}, expected one shape of all")
+        epsilons = torch.stack(sizes) if sizes else x.new_zeros(0)
     if not isinstance(epsilons, Tensor) or epsilons.ndim == 0:
         kind = "a single number" if isinstance(epsilons, Tensor | float | int) else type(epsilons).__name__
         raise TypeError(f"epsilons: got {kind}, expected a list of numbers or a tensor (G,) in ascending order")

@@ -63,6 +63,8 @@ SIZES = [
     (-0.1, ValueError, "got -0.1.* expected finite numbers, 0 or more"),
     (math.nan, ValueError, "expected finite numbers"),
     (math.inf, ValueError, "expected finite numbers"),
+    (10**400, ValueError, "got inf to inf, expected finite numbers"),
+    (1e40, ValueError, "got inf to inf, expected finite numbers"),
     ("0.1", TypeError, "got str, expected a number"),
     (None, TypeError, "got NoneType"),
     (True, TypeError, "got bool"),
@@ -107,7 +109,14 @@ def test_boxes(name, clamp, kind, words):
         FUNCTIONS[name](LOGITS, X, Y, 0.1, clamp=clamp)
 
 
+def test_a_generator_is_one():
+    for attack in (functools.partial(pgd, restarts=2), sign_search):
+        with pytest.raises(TypeError, match="generator: got int, expected a torch.Generator"):
+            attack(LOGITS, X, Y, 0.1, generator=3)
+
+
 def test_a_box_may_be_open():
+    assert torch.equal(fgsm(LOGITS, X, Y, 0.5, clamp=(-(10**400), 10**400)), fgsm(LOGITS, X, Y, 0.5))
     assert torch.equal(fgsm(LOGITS, X.abs(), Y, 0.5, clamp=(0, math.inf)), fgsm(LOGITS, X.abs(), Y, 0.5).clamp(min=0))
 
 

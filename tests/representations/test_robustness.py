@@ -157,6 +157,7 @@ def test_one_network_has_one_number():
 GRIDS = [([], "holds no number"), ([0.1, 0.1], "ascend strictly"), ([0.2, 0.1], "ascend"), ([-0.1, 0.1], "0 or more"),
          ([0.1, math.nan], "finite"), ([0.1, math.inf], "finite"), (torch.zeros(0), "holds no number"),
          (torch.tensor([1.0, 1.0 + 1e-9], dtype=torch.float64), "ascend strictly in torch.float32"),
+         ([torch.ones(12), torch.tensor(2.0)], "entries of the shapes"),
          (torch.rand(3, 5).cumsum(0), "epsilon: got leading dimensions")]  # fmt: skip
 
 
