@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import salnb
-from salnb.common.old_names import PLACES
+from salnb.common.old_names import PLACES, ROOMS
 from tools.tree import ROOT
 
 HEAVY = {"torch._dynamo", "matplotlib", "tqdm", "sklearn", "scipy", "IPython", "joblib"}
@@ -37,12 +37,17 @@ def test_importing_salnb_is_light():
     tries = [json.loads(run(IMPORT)) for _ in range(3)]  # the first may have to compile
     assert min(seconds for seconds, _ in tries) <= 0.3
     brought = set(tries[0][1])
-    assert not HEAVY & brought and not {f"salnb.{name}" for name in (*PLACES, *PLACES.values(), "experiments")} & brought
+    assert not HEAVY & brought and not {f"salnb.{name}" for name in (*PLACES, *PLACES.values(), *ROOMS)} & brought
 
 
 @pytest.mark.parametrize(("old", "new"), PLACES.items())
 def test_a_short_name_is_the_same_module(old, new):
     run(ALIAS.format(old=old, new=new))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_that_is_not_loaded_is_there_when_it_is_named(room):
+    run(f"import sys, salnb; first = 'salnb.{room}' in sys.modules; assert not first and salnb.{room} is sys.modules['salnb.{room}']")
 
 
 def test_names_out_of_a_module_by_its_short_name():

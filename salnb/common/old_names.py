@@ -39,8 +39,11 @@ class OldNames(MetaPathFinder, Loader):
 sys.meta_path.insert(0, OldNames())
 
 
+ROOMS = ("experiments", "representations")  # rooms that ``import salnb`` does not load
+
+
 def import_on_demand(name: str) -> ModuleType:
     """Imports the module that has this name in the package, when the name is first used."""
-    if name in (*PLACES, "experiments"):
+    if name in (*PLACES, *ROOMS):
         return import_module(f"{PACKAGE}.{name}")
     raise AttributeError(f"module {PACKAGE!r} has no attribute {name!r}")

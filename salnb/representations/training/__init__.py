@@ -1,6 +1,6 @@
 """Training of the models that the part *Geometry* compares, many replicas side by side.
 
-Used by *Five models, one hidden layer* and by the runs that are stored for it.
+Used by *Smooth, accurate, robust?* and by the runs that are stored for it.
 """
 
 from .recipe import MODELS, Recipe
