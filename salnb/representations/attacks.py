@@ -74,7 +74,7 @@ def pgd(
     Raises:
         As ``fgsm``; ValueError: steps or restarts below 1.
 
-    Source: Madry et al., arXiv 1706.06083, section 2.1. With steps of 2.5 ε / T, a point can cross the ball and come back a little.
+    Source: Madry et al., arXiv 1706.06083, section 2.1. With steps of 2.5 ε / T a point can cross the ball from side to side.
 
     Example:
         >>> net = lambda x: torch.stack([x[..., 0] ** 2 - x[..., 1], torch.zeros_like(x[..., 0])], -1)
