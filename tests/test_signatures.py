@@ -7,7 +7,6 @@ import pytest
 import salnb
 import salnb.experiments
 import salnb.representations
-import salnb.representations.training
 import salnb.sweeps
 
 REQUIRED = inspect.Parameter.empty
@@ -96,11 +95,6 @@ PUBLIC = {
     "representations.weight_penalty": ({"net": REQUIRED}, {}),
     "representations.jacobian_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"at": "pre", "probes": None}),
     "representations.spectral_penalty": ({"h": REQUIRED}, {"alpha": 1.0, "first": 10, "form": "log"}),
-    "representations.training.train_hidden": (
-        {"x": REQUIRED, "y": REQUIRED},
-        {"model": "backprop", "select": None, "judge": None, "hidden_weight": None, "strength": None, "replicas": None,
-         "generator": None, "progress": False},
-    ),
     "representations.sensitivity_penalty": ({"net": REQUIRED, "x": REQUIRED}, {"target": 1.0}),
     "representations.fgsm": (
         {"logits": REQUIRED, "x": REQUIRED, "y": REQUIRED, "epsilon": REQUIRED},
