@@ -16,6 +16,7 @@ from .data import Samples, Split
 
 COARSE, HALVINGS = 1.5, 4  # the grid of ε rises by a factor of 1.5; its step around the critical ε is then halved four times
 WHITE = 4000  # images of white noise
+RANK = 1e-10  # eigenvalues of at most this share of the largest do not count: a layer of 16 components has 16 others
 ATTACKED = 250  # samples of each replica
 SEARCHED = 40  # samples of each replica for the search without gradients, which takes many passes
 PLANES, HALF, POINTS = 8, 1.0, 24  # Jacobian maps per replica, half their width in norms of the image, points along a side
@@ -91,18 +92,25 @@ def geometry(net: HiddenNet, split: Split, generator: torch.Generator) -> dict:
     """
     x = split.judge.images
     spectrum, (first, last) = covariance_spectrum(net.pre(x)), split.window
-    middle = round((first * last) ** 0.5)
     white = torch.randn(WHITE, x.shape[-1], generator=generator)
-    law, noise = power_law(spectrum, first, last), power_law(covariance_spectrum(net.pre(white)), first, last)
-    halves = [_slope(spectrum, first, middle), _slope(spectrum, middle, last)]
     rough = torch.stack([_roughness(net, x[:, i], generator) for i in range(PLANES)]).mean(0)
     return {
-        "alpha": law.alpha.tolist(), "r2": law.r2.tolist(), "alpha_noise": noise.alpha.tolist(),
-        "bend": (halves[1] - halves[0]).tolist(), "roughness": rough.tolist(),
+        **_exponents(spectrum, covariance_spectrum(net.pre(white)), first, last),
+        "roughness": rough.tolist(),
         "jacobian": jacobian_squared_norm(net, x).mean(-1).sqrt().tolist(),
         "weight_norm": net.hidden_weight.square().sum((-2, -1)).sqrt().tolist(),
         "spectrum": [round(v, 4) for v in _mean_log10(spectrum)],
-    }  # fmt: skip
+    }
+
+
+def _exponents(spectrum: Tensor, noise: Tensor, first: int, last: int) -> dict:
+    """Exponents, R² and bend over the window; nothing where a layer has fewer dimensions than the window has ranks."""
+    if min(int((values > RANK * values[..., :1]).sum(-1).min()) for values in (spectrum, noise)) < last:
+        return {name: [float("nan")] * len(spectrum) for name in ("alpha", "r2", "alpha_noise", "bend")}
+    law, middle = power_law(spectrum, first, last), round((first * last) ** 0.5)
+    bend = _slope(spectrum, middle, last) - _slope(spectrum, first, middle)
+    return {"alpha": law.alpha.tolist(), "r2": law.r2.tolist(), "bend": bend.tolist(),
+            "alpha_noise": power_law(noise, first, last).alpha.tolist()}  # fmt: skip
 
 
 def _mean_log10(spectrum: Tensor) -> list[float]:

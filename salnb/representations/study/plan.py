@@ -101,7 +101,7 @@ def run_one(job: Job, *, replicas: int = REPLICAS, pilot: bool = False) -> dict:
 
 
 def rounded(value: object) -> object:
-    """Numbers with five significant digits, in lists and dictionaries; infinite ones as None, which JSON has."""
+    """Numbers with five significant digits, in lists and dictionaries; infinite ones and NaN as None, which JSON has."""
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list):

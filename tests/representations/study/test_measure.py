@@ -74,6 +74,16 @@ def test_geometry_of_a_known_spectrum():
     assert abs(found["weight_norm"][0] - (1 / ranks).sum().sqrt()) < 1e-4
 
 
+def test_a_layer_of_fewer_dimensions_than_the_window_has_no_exponent():
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.randn(2, 40, 5, generator=generator) @ torch.randn(2, 5, 30, generator=generator)
+    net = HiddenNet.from_weight(weight, 3, generator=generator)
+    samples = Samples(torch.randn(2, 200, 30, generator=generator), torch.zeros(2, 200, dtype=torch.int64))
+    found = measure.geometry(net, Split(samples, samples, samples, 3, (4, 20)), generator)
+    assert all(math.isnan(value) for key in ("alpha", "r2", "alpha_noise", "bend") for value in found[key])
+    assert min(found["roughness"]) > 0
+
+
 def test_all_attacks_are_measured_and_pgd_is_not_weaker_than_fgsm(case):
     net, samples, *_ = case
     found = measure.robustness(net, samples, torch.Generator().manual_seed(3), search=True, box=(-9.0, 9.0))
