@@ -4,7 +4,7 @@ Used by *Learning without a teacher*, *Smooth, accurate, robust?* and *Sensitivi
 """
 
 from .data import Samples, Split, split_of
-from .measure import measure
+from .measurement import measure
 from .plan import contestants, run_one, study_jobs
 from .verdicts import geometry_groups
 

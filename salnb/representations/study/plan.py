@@ -15,7 +15,7 @@ from ..krotov_hopfield_training import train_krotov_hopfield
 from ..training.recipe import as_recipe
 from ..training.train import train_hidden
 from .data import SETS, WINDOWS, Split, split_of
-from .measure import measure
+from .measurement import measure
 
 REPLICAS = 8
 EPOCHS = {"digits": 100, "patches": 50, "mnist1d": 60}

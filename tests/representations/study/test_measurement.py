@@ -8,7 +8,7 @@ import torch
 
 from salnb.representations.attacks import fgsm, gaussian_noise
 from salnb.representations.hidden_net import HiddenNet
-from salnb.representations.study import measure
+from salnb.representations.study import measurement as measure
 from salnb.representations.study.data import Samples, Split
 
 
