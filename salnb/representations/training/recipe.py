@@ -110,8 +110,8 @@ class Recipe:
         return None
 
 
-# Rates and epochs for 1,000 handwritten digits per replica, chosen by accuracy on splits of their own, some of it on samples to judge
-# by. The stored comparison has other splits, though of the same 1,797 images, and two other data sets.
+# Rates and epochs for 1,000 handwritten digits per replica, chosen by accuracy on splits of their own, partly on their samples to
+# judge by. The stored comparison has other splits, though of the same 1,797 images, and two other data sets.
 MODELS: dict[str, Recipe] = {
     "backprop": Recipe(),
     "decay": Recipe(penalty="weight", strength=5e-4),
