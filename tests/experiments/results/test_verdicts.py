@@ -22,8 +22,10 @@ def test_every_planned_layer_makes_a_group_forward_and_one_backward():
 
 @pytest.mark.parametrize("name", SETS)
 def test_stored_runs_of_geometry_are_those_of_the_plan_and_sound(name):
-    """Each run has the settings of today's plan, and one number per split. On no network can 20 steps do as little as a single one:
-    runs whose PGD was as weak as their FGSM had once been made by code that was being changed."""
+    """Each run has the settings of today's plan, and one number per split.
+
+    On no network do 20 steps do as little as a single one: runs in which they did had been made while the code was being changed.
+    """
     stored, planned = read(f"geometry_{name}"), dict(contestants(name))
     assert stored and set(stored) <= set(planned)
     for what, run in stored.items():
