@@ -39,7 +39,8 @@ def at_same_robustness(runs: Runs, network: str, family: str, key: str) -> np.nd
     for split in range(len(here)):
         order = np.argsort(place[:, split])
         found.append(np.interp(here[split], np.log(place[order, split]), height[order, split], left=math.nan, right=math.nan))
-    return level - np.array(found)
+    with np.errstate(invalid="ignore"):  # a spectrum without an exponent is infinite here, and so is not compared
+        return level - np.array(found)
 
 
 def on_the_frontier(runs: Runs, family: str, key: str) -> list[float]:
