@@ -253,7 +253,7 @@ def held_by(value: object) -> list:
         owner = value.__self__
         return [value.__func__, *([owner] if isinstance(owner, nn.Module) else getattr(owner, "__dict__", {}).values())]
     if inspect.isfunction(value):
-        if value.__module__.partition(".")[0] == "torch":
+        if (value.__module__ or "").partition(".")[0] == "torch":  # a function made by exec may have no module
             return []
         named = {step.argval for step in dis.get_instructions(value) if step.opname == "LOAD_GLOBAL"}
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType()]  # but for empty cells

@@ -251,3 +251,12 @@ def test_sizes_of_replicas_are_hinted_at():
     with pytest.raises(ValueError, match=r"epsilon: .* \(3,\).* one number per replica is a tensor \(..., 1\)"):
         fgsm(logits, x, y, torch.tensor([0.1, 0.2, 0.3]))
     assert fgsm(logits, x, y, torch.tensor([[0.1], [0.2], [0.3]])).shape == (3, 12, 8)
+
+
+def test_a_function_without_a_module_is_attacked_as_any_other():
+    """What ``exec`` makes in a namespace without a name has ``__module__`` None."""
+    space = {"torch": torch}
+    exec("def logits(x):\n    return torch.stack([x.sum(-1), -x.sum(-1)], -1)", space)
+    space["logits"].__module__ = None
+    moved = fgsm(space["logits"], torch.ones(2, 3), torch.tensor([0, 0]), 0.5)
+    assert torch.equal(moved, torch.full((2, 3), 0.5))
