@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from salnb import TanhRNN, neuron_sensitivity, rnn_step, sensitivity_gradient
+from salnb.representations import fgsm
 from tools.tree import ROOT
 
 PATH = ROOT / "book/appendix/cheat_sheet.md"
@@ -249,6 +250,33 @@ def slider(n: Names) -> None:
         run(CODE["A slider for a question of my own"].replace("state := step", "state := nothing"))
 
 
+def hidden_spectrum(n: Names) -> None:
+    """The eigenvalues by PyTorch's covariance, the exponent by NumPy's fit of a line."""
+    eigenvalues = torch.linalg.eigvalsh(torch.cov(n["h"].double().T)).flip(-1)
+    torch.testing.assert_close(n["spectrum"], eigenvalues, rtol=1e-6, atol=1e-9)
+    slope = np.polyfit(np.log(np.arange(1, 11)), eigenvalues[:10].log().numpy(), 1)[0]
+    assert n["law"].alpha.item() == pytest.approx(-slope, abs=1e-6)
+
+
+def smallest_change(n: Names) -> None:
+    right = n["net"](n["batch"]).argmax(-1) == n["labels"]
+    assert torch.equal(n["length"] > 0, right)
+    for budget in n["budgets"]:
+        # PGD is never weaker than FGSM; in ten dimensions a change of at most ε per number is at most √10 ε long
+        flipped = n["net"](fgsm(n["net"], n["batch"], n["labels"], budget)).argmax(-1) != n["labels"]
+        within = n["length"] <= budget * math.sqrt(10) * (1 + 1e-5)
+        assert within[flipped].all()
+
+
+def features(n: Names) -> None:
+    weight, images = n["layer"].weight, n["images"]
+    lengths = weight.abs().pow(3).sum(-1).pow(1 / 3)
+    assert n["unconverged"].item() == pytest.approx(((lengths - 1).abs() > 0.01).float().mean().item())
+    winners = (images @ (weight * weight.abs()).T).argmax(-1).unique()
+    assert n["silent"].item() == pytest.approx(1 - len(winners) / 50, abs=1e-6)
+    assert len(n["history"]["updates"]) == 20
+
+
 EXPECTED: dict[str, Callable[[Names], None]] = {
     "Each neuron of a layer, for each sample": each_neuron,
     "The layer as a whole": whole_layer,
@@ -273,6 +301,9 @@ EXPECTED: dict[str, Callable[[Names], None]] = {
     "Twenty networks in one tensor": twenty_networks,
     "One network at many gains": many_gains,
     "On the GPU, if there is one": device,
+    "The spectrum of a hidden layer": hidden_spectrum,
+    "How small a change fools it": smallest_change,
+    "Features without labels": features,
     "A stored run": stored,
     "An interval around it": intervals,
     "The verdicts": verdicts,
