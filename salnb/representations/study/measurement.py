@@ -23,7 +23,7 @@ PLANES, HALF, POINTS = 8, 1.0, 24  # Jacobian maps per replica, half their width
 
 
 def critical_length(net: HiddenNet, samples: Samples, attack: Callable, smallest: float, largest: float) -> Tensor:
-    """‖Δx‖₂ (..., B) where an attack first flips the class, to 1.3 %: on a coarse grid of ε, whose last step is then halved.
+    """‖Δx‖₂ (..., B) where an attack first flips the class, up to 2.6 % too large: on a coarse grid, whose last step is halved.
 
     0 where the class is wrong without an attack, ∞ where nothing flips it. Halving takes for granted that an attack that
     succeeds with ε also does with a little more; the coarse grid does not.
