@@ -11,6 +11,8 @@ def check_sizes(**sizes: int) -> None:
 
 def as_shape(name: str, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     """Returns a positive integer, or a tuple of positive integers, as a tuple."""
+    if not isinstance(sizes, (int, tuple, list)):
+        raise ValueError(f"{name}: got {sizes!r}, expected a positive integer or a tuple of them")
     shape = (sizes,) if isinstance(sizes, int) else tuple(sizes)
     for size in shape:
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:

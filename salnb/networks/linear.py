@@ -12,6 +12,11 @@ INITS = ("gaussian", "orthogonal")
 
 def normal(shape: tuple[int, ...], generator: torch.Generator | None, device, dtype) -> Tensor:
     """Standard normal numbers, drawn on the generator's device and then moved: a CPU generator gives the same ones everywhere."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator: got {type(generator).__name__}, expected a torch.Generator or None; "
+                        "make one with torch.Generator().manual_seed(0)")  # fmt: skip
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype: got {dtype!r}, expected a real floating-point dtype such as torch.float32, or None")
     source = generator.device if generator is not None else device
     return torch.randn(shape, generator=generator, device=source, dtype=dtype).to(device)
 

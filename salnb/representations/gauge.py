@@ -48,6 +48,9 @@ def regauge(net: HiddenNet, scale: Tensor) -> HiddenNet:
             "c f(h), and no readout gives the same logits"
         )
     weight = net.hidden_weight
+    for name, values in net.named_parameters():
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError(f"net: its {name} holds numbers that are not finite; expected a network with finite weights")
     check_floats("scale", scale, "(units,) or (..., units)")
     expected = (*net.replicas, weight.shape[-2])
     fits = len(scale.shape) <= len(expected) and scale.shape[-1] == expected[-1]

@@ -82,6 +82,8 @@ class HiddenNet(nn.Module):
             (False, True)
         """
         check_sizes(classes=classes)
+        if not isinstance(trainable, bool):
+            raise ValueError(f"trainable: got {trainable!r}, expected True or False")
         check_floats("weight", weight, "(..., units, inputs)", dims=2)
         net = cls.__new__(cls)
         nn.Module.__init__(net)
@@ -100,6 +102,10 @@ class HiddenNet(nn.Module):
 
     def readout(self, hidden: Tensor) -> Tensor:
         """Logits (..., B, C) of what ``hidden`` returned; where W is frozen, a training loop computes that once."""
+        units = self.readout_weight.shape[-1]
+        if not isinstance(hidden, Tensor) or hidden.ndim < 2 or hidden.shape[-1] != units:
+            came = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+            raise ValueError(f"hidden: got {came}, expected activities (..., B, {units}), as net.hidden(x) returns them")
         if hidden.ndim == self.readout_weight.ndim == 3:
             return torch.baddbmm(self.readout_bias.unsqueeze(-2), hidden, self.readout_weight.mT)
         return hidden @ self.readout_weight.mT + self.readout_bias.unsqueeze(-2)

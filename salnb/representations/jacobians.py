@@ -137,7 +137,10 @@ def jacobian_map(net: HiddenNet, x: Tensor, u: Tensor, v: Tensor, *, half: float
     if isinstance(half, bool) or not isinstance(half, (int, float)) or not 0 < half < float("inf"):
         raise ValueError(f"half: got {half!r}, expected a finite number > 0")
     for name, value in (("x", x), ("u", u), ("v", v)):
-        check_floats(name, value, f"({net.hidden_weight.shape[-1]},)")
+        width = net.hidden_weight.shape[-1]
+        check_floats(name, value, f"({width},)")
+        if value.shape[-1] != width:
+            raise ValueError(f"{name}: got shape {tuple(value.shape)}, expected ({width},), as wide as the network's inputs")
         check_inputs(net, value.unsqueeze(-2), name)
         if name != "x" and (value.ndim > 1 or not value.any()):
             raise ValueError(f"{name}: got shape {tuple(value.shape)} and length {float(value.norm()):g}, expected one direction "
@@ -157,6 +160,7 @@ def _slope(net: HiddenNet, x: Tensor, at: str) -> Tensor:
     """The slope (..., B, H) of each unit's output as a function of its pre-activation; 1 for the pre-activation itself."""
     check_net(net)
     one_of("at", at, PLACES)
+    check_floats("x", x, "(B, D) or (..., B, D)", dims=2)
     if at == "hidden":
         return net.response.slope(net.pre(x))
     check_inputs(net, x)

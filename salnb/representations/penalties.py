@@ -130,8 +130,15 @@ def spectral_penalty(
     one_of("form", form, FORMS)
     check_floats("h", h, "(..., B, H)", dims=2)
     samples, units = h.shape[-2:]
+    if samples < 2:
+        raise ValueError(f"h: got shape {tuple(h.shape)}, one sample, which has no covariance; expected (..., B, H) with B >= 2")
     largest = min(samples - 1, units) if form == "log" else units
     check_integers(first=(first, 1))
+    if last is None and first + (form == "log") > largest:
+        raise ValueError(
+            f"first: got {first}, but {samples} samples of {units} units have eigenvalues up to rank {largest}; use a "
+            "smaller first, or more samples in a batch"
+        )
     last = largest if last is None else last
     check_integers(last=(last, first + (form == "log")))
     if last > largest:
@@ -145,7 +152,13 @@ def spectral_penalty(
         raise ValueError(f"scale: got {scale!r}, expected a finite number > 0, or None")
     eigenvalues, floor = _eigenvalues(h)
     shape = _log_form if form == "log" else _nassar_form
-    return shape(eigenvalues, floor, units, float(alpha), first, last, scale).to(h.dtype)
+    penalty = shape(eigenvalues, floor, units, float(alpha), first, last, scale).to(h.dtype)
+    if not bool(torch.isfinite(penalty).all()):
+        raise ValueError(
+            f"alpha, scale: got {alpha:g} and {scale}, with which the penalty leaves the range of {h.dtype}; use an alpha "
+            "of a few units, and a scale as large as the eigenvalues are"
+        )
+    return penalty
 
 
 def _eigenvalues(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,6 +169,8 @@ def _eigenvalues(h: Tensor) -> tuple[Tensor, Tensor]:
     centred = h.double() - h.double().mean(-2, keepdim=True)
     samples, units = h.shape[-2:]
     gram = centred @ centred.mT if samples <= units else centred.mT @ centred
+    if not bool(torch.isfinite(gram).all()):
+        raise ValueError("h: its squares leave the range of float64; divide h by its largest size, which the log form ignores")
     eigenvalues = torch.linalg.eigvalsh(gram / max(1, samples - 1)).flip(-1)
     size = max(samples, units)
     rounding = max((size * torch.finfo(h.dtype).eps) ** 2, size * torch.finfo(torch.float64).eps)
@@ -223,5 +238,6 @@ def sensitivity_penalty(net: HiddenNet, x: Tensor, *, target: float = 1.0) -> Te
     check_net(net)
     if isinstance(target, bool) or not isinstance(target, (int, float)) or not 0 <= target < math.inf:
         raise ValueError(f"target: got {target!r}, expected a finite sensitivity >= 0")
+    check_floats("x", x, "(B, D) or (..., B, D)", dims=2)
     sensitivity = neuron_sensitivity(net.hidden_weight, net.pre(x), net.response)
     return (sensitivity.mean(-2) - target).square().sum(-1)

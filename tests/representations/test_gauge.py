@@ -138,3 +138,11 @@ C = torch.ones(3)
 def test_bad_input_is_refused_in_words(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+def test_a_network_that_is_not_finite_is_blamed_itself():
+    net = HiddenNet(4, 3, 2)
+    with torch.no_grad():
+        net.readout_bias[0] = math.nan
+    with pytest.raises(ValueError, match="net: its readout_bias holds numbers that are not finite"):
+        regauge(net, torch.ones(3))

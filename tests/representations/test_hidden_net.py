@@ -176,3 +176,17 @@ def test_inputs_that_do_not_fit(x, error, words):
 def test_given_weights_that_do_not_fit(weight, error, words):
     with pytest.raises(error, match=words):
         HiddenNet.from_weight(weight, 4)
+
+
+def test_what_is_no_generator_dtype_or_shape_of_replicas_gets_words():
+    for call, error, message in (
+        (lambda: HiddenNet(4, 6, 3, generator=0), TypeError, "generator: got int, expected a torch.Generator or None"),
+        (lambda: HiddenNet(4, 6, 3, dtype=torch.int64), ValueError, "dtype: got torch.int64, expected a real floating-point"),
+        (lambda: HiddenNet(4, 6, 3, dtype="float32"), ValueError, "dtype: got 'float32', expected a real floating-point"),
+        (lambda: HiddenNet(4, 6, 3, replicas=1.5), ValueError, "replicas: got 1.5, expected a positive integer"),
+        (lambda: HiddenNet(4, 6, 3, replicas=None), ValueError, "replicas: got None, expected a positive integer"),
+        (lambda: HiddenNet.from_weight(torch.eye(3), 2, trainable="no"), ValueError, "trainable: got 'no'"),
+        (lambda: HiddenNet(4, 6, 3).readout(torch.zeros(5, 3)), ValueError, r"hidden: got \(5, 3\), expected activities"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            call()

@@ -247,10 +247,10 @@ def test_independent_units_of_one_scale_are_at_a_saddle():
     (torch.ones(40, 20), {}, ValueError, "h: has 0 eigenvalues above rounding from rank 10 to 20"),
     (torch.ones(40, 20), dict(form="nassar"), ValueError, "first: the eigenvalue of rank 10 is 0"),
     (random(5, 20), dict(form="nassar"), ValueError, "first: the eigenvalue of rank 10 is 0"),
-    (random(5, 20), {}, ValueError, "last: got 4, expected an integer >= 11"),
+    (random(5, 20), {}, ValueError, "first: got 10, but 5 samples of"),
     (random(40, 20), dict(last=21), ValueError, "last: got rank 21, but 40 samples of 20 units"),
     (random(40, 20), dict(first=0), ValueError, "first: got 0"),
-    (random(40, 20), dict(first=20), ValueError, "last: got 20, expected an integer >= 21"),
+    (random(40, 20), dict(first=20), ValueError, "first: got 20, but"),
     (random(40, 20), dict(first=5, last=4, form="nassar"), ValueError, "last: got 4, expected an integer >= 5"),
     (random(40, 20), dict(form="linear"), ValueError, "form: got 'linear', expected one of log, nassar"),
     (random(40, 20), dict(alpha=math.inf), ValueError, "alpha: got inf"),
@@ -276,3 +276,29 @@ def test_spectra_that_do_not_fit(h, given, error, words):
 def test_arguments_that_do_not_fit(call, error, words):
     with pytest.raises(error, match=words):
         call(a_net(), random(6, 5))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_image_that_is_not_finite_is_refused_and_not_counted_as_flat(bad):
+    """The slope of ReLU at NaN is 0: without a look at the image the penalty would be a plausible number."""
+    net, x = HiddenNet(4, 6, 3), torch.ones(5, 4)
+    x[2, 1] = bad
+    for penalty in (
+        lambda: sensitivity_penalty(net, x), lambda: jacobian_penalty(net, x, at="hidden"), lambda: jacobian_penalty(net, x),
+        lambda: jacobian_penalty(net, x, probes=2), lambda: jacobian_penalty(net, x, probes=2, published=True),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="x: got 1 of 20 numbers that are NaN or infinite"):
+            penalty()
+
+
+def test_spectral_penalty_refuses_what_has_no_spectrum_or_leaves_the_numbers():
+    h = torch.randn(30, 8, dtype=torch.float64)
+    for call, message in (
+        (lambda: spectral_penalty(h[:1], first=2, form="nassar", scale=1.0), "h: got shape .1, 8., one sample"),
+        (lambda: spectral_penalty(h), "first: got 10, but 30 samples of 8 units have eigenvalues up to rank 8"),
+        (lambda: spectral_penalty(h, first=1, alpha=1e308), "alpha, scale: got 1e.308 and None"),
+        (lambda: spectral_penalty(h, first=1, form="nassar", scale=1e-300), "alpha, scale: got 1 and 1e-300"),
+        (lambda: spectral_penalty(h * 1e200, first=1), "h: its squares leave the range of float64"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            call()

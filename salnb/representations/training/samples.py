@@ -60,6 +60,8 @@ def strengths_of(recipe: Recipe, strength: float | Tensor | None, lead: tuple[in
     """The factor of the penalty, (...,) for every replica."""
     if strength is not None and recipe.penalty is None:
         raise ValueError(f"strength: got {strength!r}, but this model has no penalty; expected None")
+    if strength is not None and not isinstance(strength, (int, float, Tensor)):
+        raise TypeError(f"strength: got {type(strength).__name__}, expected a number or a tensor with one for each replica")
     value = torch.as_tensor(recipe.strength if strength is None else strength, dtype=x.dtype, device=x.device)
     try:
         factor = value.expand(lead)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...common.arguments import check_integers
 from ...common.denormals import flushed_denormals
 from ...common.progress import progress_bar
+from ...common.tensors import check_floats
 from ..hidden_net import HiddenNet
 from .recipe import FROZEN, Recipe, as_recipe
 from .samples import Samples, check_pair, check_samples, replicas_of, strengths_of
@@ -71,6 +72,8 @@ def train_hidden(
         >>> history["judge"]
         tensor([1., 1.])
     """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("train_hidden: called inside torch.inference_mode(), where nothing can learn; call it outside")
     recipe = as_recipe(model, changes)
     lead = replicas_of(x, replicas)
     classes = check_samples("x", "y", x, y, lead, classes)
@@ -146,8 +149,20 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def accuracy(net: HiddenNet, x: Tensor, y: Tensor) -> Tensor:
-    """Share of right answers, (...,), of each replica; x (B, D) or (..., B, D), y (B,) or (..., B)."""
-    return (net(x).argmax(-1) == y).to(x.dtype).mean(-1)
+    """Share of right answers, (...,), of each replica; x (B, D) or (..., B, D), y (B,) or (..., B).
+
+    Raises:
+        ValueError, TypeError: samples or labels that do not fit the network or each other.
+    """
+    check_floats("x", x, "(B, D) or (..., B, D)", dims=2)
+    answers = net(x).argmax(-1)
+    if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        came = y.dtype if isinstance(y, Tensor) else type(y).__name__
+        raise TypeError(f"y: got {came}, expected a tensor of integer labels (B,) or (..., B)")
+    if tuple(y.shape) not in ((answers.shape[-1],), tuple(answers.shape)):
+        each = f"({answers.shape[-1]},) or {tuple(answers.shape)}"
+        raise ValueError(f"y: got shape {tuple(y.shape)}, expected {each}: one label per sample")
+    return (answers == y).to(x.dtype).mean(-1)
 
 
 def clip_by_replica_(parameters: list[nn.Parameter], limit: float, dims: int) -> None:

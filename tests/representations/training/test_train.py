@@ -257,3 +257,30 @@ def test_arguments_that_do_not_fit(given, error, words):
 def test_given_weights_that_do_not_fit(weight, error, words):
     with pytest.raises(error, match=words):
         train_hidden(X, Y, model="krotov_hopfield", hidden_weight=weight, batch=10, epochs=1)
+
+
+def test_accuracy_refuses_labels_that_do_not_belong_to_the_samples():
+    net, x = HiddenNet(4, 6, 3, replicas=(2,)), torch.rand(5, 4)
+    for y, error, message in (
+        (torch.zeros(5, 1, dtype=torch.int64), ValueError, r"y: got shape \(5, 1\), expected \(5,\) or \(2, 5\)"),
+        (torch.zeros(1, dtype=torch.int64), ValueError, r"y: got shape \(1,\)"),
+        (torch.zeros(5), TypeError, "y: got torch.float32, expected a tensor of integer labels"),
+        (numpy_labels(), TypeError, "y: got ndarray"),
+    ):
+        with pytest.raises(error, match=message):
+            accuracy(net, x, y)
+    with pytest.raises(ValueError, match="x: got 20 of 20 numbers that are NaN"):
+        accuracy(net, x * float("nan"), torch.zeros(5, dtype=torch.int64))
+    assert accuracy(net, x, torch.zeros(5, dtype=torch.int64)).shape == (2,)
+
+
+def numpy_labels():
+    return torch.zeros(5, dtype=torch.int64).numpy()
+
+
+def test_training_in_inference_mode_and_a_strength_in_letters_get_words():
+    x, y = torch.eye(4).repeat(5, 1), torch.arange(4).repeat(5)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="train_hidden: called inside torch.inference_mode"):
+        train_hidden(x, y, units=5, batch=5, epochs=1)
+    with pytest.raises(TypeError, match="strength: got str, expected a number"):
+        train_hidden(x, y, model="decay", strength="1", units=5, batch=5, epochs=1)
