@@ -33,7 +33,7 @@ def fgsm(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, *, clamp
         clamp: (low, high): the box that images lie in and stay in.
 
     Returns:
-        (..., B, D), detached; |x' − x| ≤ ε up to the rounding of x + ε.
+        (..., B, D), detached; no number differs from x by more than ε, up to the rounding of x + ε.
 
     Raises:
         TypeError, ValueError: arguments of a wrong kind, shape or size, NaN or infinite numbers anywhere.
@@ -69,7 +69,7 @@ def pgd(
         generator: of the random starts, drawn on its device for all replicas in one tensor per start.
 
     Returns:
-        (..., B, D), detached; |x' − x| ≤ ε up to the rounding of x + ε.
+        (..., B, D), detached; no number differs from x by more than ε, up to the rounding of x + ε.
 
     Raises:
         As ``fgsm``; ValueError: steps or restarts below 1.

@@ -69,7 +69,10 @@ class KrotovHopfieldLayer(nn.Module):
         self._space: Workspace | None = None
 
     def effective_weight(self) -> Tensor:
-        r"""W |W|^{p−2}, (..., units, D), as a new tensor: h = effective weight · x."""
+        r"""The weights that act on an image, (..., units, D), as a new tensor: h = effective weight · x.
+
+        .. math:: \tilde W_{\mu i} = W_{\mu i} \, |W_{\mu i}|^{p-2}
+        """
         return effective_weight(self.weight.detach().clone(), self.rule.p)
 
     def forward(self, x: Tensor) -> Tensor:
