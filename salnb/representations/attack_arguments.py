@@ -10,7 +10,7 @@ import inspect
 import math
 import numbers
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -230,14 +230,14 @@ def refuse_training(logits: Logits) -> None:
 
 
 def held_modules(value: object) -> list[nn.Module]:
-    """The modules that a callable is, owns a method of, or names: in its closure, its globals, a partial, an object or a list.
+    """The modules that a callable is, owns a method of, or names: in closure, globals, defaults, a partial, an object or a list.
 
     >>> net = nn.Linear(2, 3)
     >>> [held_modules(logits) == [net] for logits in (net, net.forward, lambda x: net(x), functools.partial(torch.add, net))]
     [True, True, True, True]
     """
     found, seen, layer = [], set(), [value]
-    for _ in range(4):  # a list of networks in the closure of a function in a partial is four deep
+    for _ in range(5):  # a network of an object in a list in the closure of a function in a partial is five deep
         fresh = {id(one): one for one in layer if id(one) not in seen}
         seen |= fresh.keys()
         found += [one for one in fresh.values() if isinstance(one, nn.Module)]
@@ -246,20 +246,51 @@ def held_modules(value: object) -> list[nn.Module]:
 
 
 def held_by(value: object) -> list:
-    """What a partial, a method, a function, an object that can be called, a list or a dictionary holds."""
+    """What a partial, a method, a function, a list, a dictionary or any other object holds; of a class the modules alone."""
+    if value is None or isinstance(value, Tensor | str | bytes | numbers.Number | types.ModuleType):
+        return []
     if isinstance(value, functools.partial):
         return [value.func, *value.args, *value.keywords.values()]
     if inspect.ismethod(value):
         owner = value.__self__
-        return [value.__func__, *([owner] if isinstance(owner, nn.Module) else getattr(owner, "__dict__", {}).values())]
+        return [value.__func__, *([owner] if isinstance(owner, nn.Module) else held_by(owner))]
     if inspect.isfunction(value):
         if (value.__module__ or "").partition(".")[0] == "torch":  # a function made by exec may have no module
             return []
-        named = {step.argval for step in dis.get_instructions(value) if step.opname == "LOAD_GLOBAL"}
+        named = {step.argval for code in codes(value.__code__) for step in dis.get_instructions(code)
+                 if step.opname == "LOAD_GLOBAL"}  # fmt: skip
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType()]  # but for empty cells
-        return [value.__globals__.get(name) for name in named] + cells
-    if isinstance(value, list | tuple):
+        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+        return [value.__globals__.get(name) for name in named] + cells + defaults
+    if isinstance(value, list | tuple | set | frozenset):
         return list(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return list(value.values())
-    return list(getattr(value, "__dict__", {}).values()) if callable(value) and not isinstance(value, type) else []
+    if isinstance(value, type):
+        return [part for part in vars(value).values() if isinstance(part, nn.Module)]
+    return attributes(value)
+
+
+def codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code of a function and that of all functions made inside it."""
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from codes(part)
+
+
+def attributes(value: object) -> list:
+    """What an object holds: its attributes, its slots, modules of its class, and the function that a call of it runs."""
+    own, parts = getattr(value, "__dict__", None), []
+    if isinstance(own, dict):
+        parts += own.values()
+    for kind in type(value).__mro__[:-1]:
+        for name, part in vars(kind).items():
+            if isinstance(part, nn.Module) or (name == "__call__" and inspect.isfunction(part)):
+                parts.append(part)
+            elif isinstance(part, types.MemberDescriptorType):  # a slot, which may be empty
+                try:
+                    parts.append(part.__get__(value))
+                except AttributeError:
+                    continue
+    return parts

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import types
 
 import numpy
 import pytest
@@ -187,6 +188,23 @@ def test_directions():
             gaussian_noise(LOGITS, X, Y, 0.1, direction=direction)
 
 
+class Slotted:
+    __slots__ = ("empty", "net")
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, x):
+        return self.net(x)
+
+
+class Named:
+    """Holds no network, but its call names one."""
+
+    def __call__(self, x):
+        return NET(x)
+
+
 class Wrapped:
     def __init__(self, net):
         self.net = net
@@ -209,6 +227,15 @@ def ways(net):
     nets = [net]
     yield from (net, net.forward, lambda x: net(x), lambda x: nets[0](x), functools.partial(lambda f, x: f(x), net))
     yield from (Wrapped(net), Wrapped(net).logits, functools.partial(net), lambda x: by_its_global_name(x))
+    yield from (lambda x, net=net: net(x), lambda x, *, net=net: net(x), lambda x: (lambda z: NET(z))(x))
+    plain, slotted = types.SimpleNamespace(net=net), Slotted(net)
+    held = {"a": plain}
+    outer = types.SimpleNamespace(inner=plain)
+    plain.itself = outer
+    yield from (lambda x: plain.net(x), lambda x: held["a"].net(x), lambda x: outer.inner.net(x), lambda x: [plain][0].net(x))
+    yield from (slotted, slotted.__call__, lambda x: slotted.net(x), Named(), Named().__call__)
+    kind = type("Kind", (), {"net": net})
+    yield from (lambda x: kind.net(x), lambda x: kind().net(x), functools.partial(lambda h, x: h[0].net(x), [plain]))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -244,6 +271,16 @@ def test_modules_are_found_once_and_what_is_none_is_passed_over():
         fgsm(lambda x: later(x), X, Y, 0.1)
     if random(1).sum() < -100:
         later = net
+
+
+def test_a_network_that_is_not_named_is_not_looked_for():
+    """A library is no holder of networks, and a search ends where objects hold each other."""
+    library = types.ModuleType("library")
+    library.net = nn.Linear(8, 4)
+    first, second = types.SimpleNamespace(), types.SimpleNamespace()
+    first.other, second.other = second, first
+    assert held_modules(lambda x: library.relu(first, x)) == []
+    assert held_modules(Slotted.__new__(Slotted)) == []  # empty slots
 
 
 def test_sizes_of_replicas_are_hinted_at():
