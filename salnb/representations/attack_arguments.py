@@ -104,6 +104,23 @@ def attacked(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, clam
         return Attacked(logits, x, y, sizes, lower, upper, (low, high), standing(z, y, own), own)
 
 
+def attacked_within(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, clamp: Box = None) -> Attacked:
+    """As ``attacked``, for an attack that may go to every end of the ball: they must be numbers of the dtype of the images."""
+    given = attacked(logits, x, y, epsilon, clamp)
+    check_reach(torch.isfinite(given.lower) & torch.isfinite(given.upper), given, "x ± epsilon")
+    return given
+
+
+def check_reach(sound: Tensor, given: Attacked, what: str) -> None:
+    """Refuses an epsilon that leads beyond the largest number of the dtype of the images, where (..., B, D) is not sound."""
+    bad = int((~sound).sum())
+    if bad:
+        raise ValueError(
+            f"epsilon: got up to {float(given.epsilon.max()):.6g}, and {what} lies beyond the largest number of {given.x.dtype}, "
+            f"{torch.finfo(given.x.dtype).max:.6g}, at {bad} of {sound.numel()} numbers; take a smaller epsilon or a wider dtype"
+        )
+
+
 def common_shape(x: Tensor, y: Tensor, sizes: Tensor, z: Tensor) -> tuple[int, ...]:
     """(..., B): the leading dimensions of all four together."""
     shape = tuple(z.shape[:-1])

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..common.arguments import check_integers
 from ..common.tensors import check_floats
-from .attack_arguments import Attacked, Box, Logits, Standing, attacked, broadcasts, check_finite
+from .attack_arguments import Attacked, Box, Logits, Standing, attacked, attacked_within, broadcasts, check_finite, check_reach
 
 
 def fgsm(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, *, clamp: Box = None) -> Tensor:
@@ -36,7 +36,7 @@ def fgsm(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, *, clamp
         (..., B, D), detached; no number differs from x by more than ε, up to the rounding of x + ε.
 
     Raises:
-        TypeError, ValueError: arguments of a wrong kind, shape or size, NaN or infinite numbers anywhere.
+        TypeError, ValueError: arguments of a wrong kind, shape or size, NaN or infinite numbers anywhere, x ± ε beyond the dtype.
         RuntimeError: a module in training mode; logits through which no gradient comes.
 
     Source: Goodfellow, Shlens and Szegedy, arXiv 1412.6572, section 4.
@@ -46,7 +46,7 @@ def fgsm(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, *, clamp
         >>> fgsm(lambda x: x @ weight.T, x, torch.tensor([0]), 0.25)
         tensor([[-0.2500,  0.2500]])
     """
-    given = attacked(logits, x, y, epsilon, clamp)
+    given = attacked_within(logits, x, y, epsilon, clamp)
     gradient = given.gradient(given.x)[0]
     check_finite(gradient, "logits: their gradient by x")
     return given.within(given.x + given.epsilon * gradient.sign())
@@ -82,7 +82,7 @@ def pgd(
         tensor([[0.5000, 0.5000]])
     """
     check_integers(steps=(steps, 1), restarts=(restarts, 1))
-    given = attacked(logits, x, y, epsilon, clamp)
+    given = attacked_within(logits, x, y, epsilon, clamp)
     best = Best(given)
     for restart in range(restarts):
         point = given.x if restart == 0 else given.within(given.x + given.epsilon * uniform(given.x, generator))
@@ -128,7 +128,7 @@ def sign_search(
         tensor([[-0.2500,  0.2500]])
     """
     check_integers(queries=(queries, 1))
-    given = attacked(logits, x, y, epsilon, clamp)  # the first query
+    given = attacked_within(logits, x, y, epsilon, clamp)  # the first query
     best, low, high = Best(given), given.within(given.x - given.epsilon), given.within(given.x + given.epsilon)
     if queries > 1:
         up, reached = torch.ones_like(given.x, dtype=torch.bool), given.standing(high)
@@ -177,7 +177,9 @@ def gaussian_noise(
     if not broadcasts(direction.shape, wide) or direction.device != x.device:
         raise ValueError(f"direction: got shape {tuple(direction.shape)} on {direction.device}, expected one that broadcasts to "
                          f"{wide}, the shape of all images, on {x.device}")  # fmt: skip
-    return (given.x + given.epsilon * direction.detach().to(given.x)).clamp(*given.box)
+    noisy = (given.x + given.epsilon * direction.detach().to(given.x)).clamp(*given.box)
+    check_reach(torch.isfinite(noisy), given, "x + epsilon · direction")
+    return noisy
 
 
 def masked_gradients(logits: Logits, x: Tensor, y: Tensor) -> Tensor:

@@ -162,6 +162,32 @@ def test_numbers_that_overflow_on_the_way():
         pgd(rooted, X, Y, 0.1)
 
 
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "sign_search", "gaussian_noise", "worst_case", "critical_perturbation"])
+@pytest.mark.parametrize("dtype, start, epsilon", [(torch.float32, 2e38, 3e38), (torch.float16, 4e4, 6e4),
+                                                   (torch.float64, 1e308, 1e308)])  # fmt: skip
+def test_an_image_stays_in_the_numbers_of_its_dtype(name, dtype, start, epsilon):
+    logits = lambda x: torch.stack([x[..., 0], -x[..., 0]], -1) / start  # noqa: E731
+    x, y = torch.full((2, 8), start, dtype=dtype), torch.tensor([0, 1])
+    attack = FUNCTIONS[name]
+    if name == "critical_perturbation":
+        attack = lambda f, x, y, epsilon: critical_perturbation(f, x, y, pgd, [epsilon])  # noqa: E731
+    with pytest.raises(ValueError, match=f"epsilon: got up to .* beyond the largest number of {dtype}, .* a smaller epsilon"):
+        attack(logits, x, y, epsilon)
+    if name[0] != "w" and name[0] != "c":
+        assert attack(logits, x, y, epsilon, clamp=(0, start)).max() == start  # the box keeps it, where it is closed
+        with pytest.raises(ValueError, match="epsilon: got up to"):
+            attack(logits, -x if name != "gaussian_noise" else x, y, epsilon, clamp=(-math.inf, math.inf))
+
+
+def test_noise_along_a_long_direction_stays_in_the_numbers_too():
+    logits = lambda x: torch.stack([x[..., 0], -x[..., 0]], -1).sign()  # noqa: E731
+    x, y = torch.zeros(2, 8), torch.tensor([0, 1])
+    with pytest.raises(ValueError, match="epsilon: got up to 3e.38, and x . epsilon · direction .* torch.float32"):
+        gaussian_noise(logits, x, y, 3e38, direction=torch.full((8,), 10.0))
+    assert torch.equal(gaussian_noise(logits, x, y, 3e38, direction=torch.full((8,), 0.0)), x)
+    assert gaussian_noise(logits, x + 2e38, y, 3e38, direction=torch.full((8,), 1e-9)).isfinite().all()
+
+
 def test_logits_that_take_no_leading_dimensions():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(8, 4)).eval()
     with pytest.raises(ValueError, match=r"logits: failed for x of shape \(2, 12, 8\)"):
