@@ -1,5 +1,8 @@
 """Checks of arguments for several rooms. Each check raises a ValueError that names the argument and what was expected."""
 
+import math
+from numbers import Real
+
 
 def check_sizes(**sizes: int) -> None:
     """Checks that each size is a positive integer; the numbers of inputs and outputs, ``n_in`` and ``n_out``, may be 0."""
@@ -31,3 +34,30 @@ def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Checks that the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
+
+
+def as_float(value: object) -> float:
+    """A real number as a float; NaN, which no comparison holds for, in place of anything else or beyond the range of floats.
+
+    Example:
+        >>> as_float(3), as_float(10**400), as_float("3"), as_float(True)
+        (3.0, nan, nan, nan)
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
+
+
+def shown(value: object) -> str:
+    """The value for a message: Python refuses to write out integers of thousands of digits, and nobody reads hundreds of them.
+
+    Example:
+        >>> shown(30), shown("30"), shown(10**400)
+        ('30', "'30'", 'a number beyond the range of floats')
+    """
+    if isinstance(value, Real) and not isinstance(value, bool | float) and math.isnan(as_float(value)) and value == value:
+        return "a number beyond the range of floats"
+    return repr(value)

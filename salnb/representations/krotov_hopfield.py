@@ -1,18 +1,27 @@
 """A layer of units that learn by the Krotov–Hopfield rule, or many independent layers in one tensor."""
 
 import math
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
-from ..common.arguments import as_shape, check_sizes
+from ..common.arguments import as_float, as_shape, check_sizes, shown
 from ..common.tensors import check_floats
 from ..networks.linear import normal
-from .krotov_hopfield_rule import Workspace, checked_rule, effective_weight, largest, powered_norms, ranked_by, update_
+from .krotov_hopfield_rule import (
+    Workspace,
+    check_range,
+    checked_rule,
+    effective_weight,
+    largest,
+    powered_norms,
+    ranked_by,
+    update_,
+)
 
 ROWS = 4096  # images whose winners are looked for at once, so that memory does not grow with their number
 LEAST_START = 1.1  # in units of R^{p−1}, see ``least_std``
+MOST_NUMBERS = 10**11  # weights of a layer: 400 gigabytes in float32
 
 
 class KrotovHopfieldLayer(nn.Module):
@@ -41,8 +50,10 @@ class KrotovHopfieldLayer(nn.Module):
         differentiation passes through x. ``layer.weight`` (..., units, D) is W, which takes no gradient.
 
     Raises:
-        ValueError: a size below 1, a constant out of range, a rank above the number of units, a ``std`` known to end in collapse;
-            x of another width, dtype or device, integers, numbers that are not finite, images of zeros. TypeError: no tensor.
+        ValueError: a size below 1, a constant out of range, also of the dtype's, a rank above the number of units, a ``std``
+            known to end in collapse or so large that powers of the weights overflow; x of another shape, dtype or device, or
+            integers. ``layer(x)`` does not look at the numbers in x: NaN gives NaN, and an image of zeros the drives 0. The
+            methods that choose winners or signs look, and refuse both. TypeError: no tensor.
 
     Source: Krotov and Hopfield, PNAS 116 (2019), 7723, arXiv 1806.10181, equations 1 to 3; constants and start as in the code of
     arXiv 2405.00679.
@@ -61,10 +72,24 @@ class KrotovHopfieldLayer(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         check_sizes(inputs=inputs, units=units)
-        self.rule = checked_rule(p, rank, delta, radius, ranking, units)
-        _check_std(std, inputs, units, self.rule.p, self.rule.radius)
         self.replicas = as_shape("replicas", replicas)
+        if math.prod((*self.replicas, units, inputs)) > MOST_NUMBERS:
+            raise ValueError(
+                f"inputs, units, replicas: got {shown(inputs)}, {shown(units)} and {self.replicas if self.replicas else 'none'}, "
+                f"expected at most {MOST_NUMBERS:.0e} weights in all"
+            )
+        self.rule = checked_rule(p, rank, delta, radius, ranking, units)
+        kind = torch.get_default_dtype() if dtype is None else dtype
+        if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+            raise ValueError(f"dtype: got {dtype!r}, expected a floating-point dtype, such as torch.float32")
+        check_range(self.rule, kind)
+        _check_std(std, inputs, units, self.rule.p, self.rule.radius)
+        std = float(std)
+        if std > torch.finfo(kind).max:
+            raise ValueError(_too_long(std, self.rule.p, kind))
         weight = normal((*self.replicas, units, inputs), generator, device, dtype).mul_(std)
+        if not weight.is_meta and not bool(torch.isfinite(powered_norms(weight, self.rule.p)).all()):
+            raise ValueError(_too_long(std, self.rule.p, kind))
         self.weight = nn.Parameter(weight, requires_grad=False)
         self._space: Workspace | None = None
 
@@ -86,13 +111,16 @@ class KrotovHopfieldLayer(nn.Module):
             x: (B, D), shared by the replicas, or (..., B, D). lr: ≥ 0, in the unit of the weights.
 
         Raises:
-            ValueError: as the layer; the check of x waits once for x's device.
+            ValueError: as the layer, numbers in x that are not finite, images of zeros. RuntimeError: weights that are NaN or
+                infinite before the update or after it. The checks wait for x's device.
         """
-        if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 <= lr < math.inf:
-            raise ValueError(f"lr: got {lr!r}, expected a finite number >= 0")
+        if not 0 <= as_float(lr) <= torch.finfo(self.weight.dtype).max:
+            raise ValueError(f"lr: got {shown(lr)}, expected a finite number >= 0, of {self.weight.dtype} as the weights")
         self.check_images(x)
         check_values(x)
-        self.update_(x, lr)
+        self.check_weights(writing=True)
+        self.update_(x, float(lr))
+        self.check_weights(f"after an update with lr {float(lr):g}")
 
     def update_(self, x: Tensor, lr: float) -> Tensor:
         """``step`` without its checks; returns the winners (R · B,), counted through all units of all replicas."""
@@ -112,10 +140,10 @@ class KrotovHopfieldLayer(nn.Module):
 
         A collapsed layer passes as well, so look at ``silent`` beside it.
         """
-        if isinstance(tol, bool) or not isinstance(tol, Real) or not tol >= 0:
-            raise ValueError(f"tol: got {tol!r}, expected a number >= 0")
-        far = (self.norms() / self.rule.radius - 1).abs() > tol
-        return far.to(self.weight.dtype).mean(-1)
+        if not as_float(tol) >= 0:
+            raise ValueError(f"tol: got {shown(tol)}, expected a number >= 0")
+        near = (self.norms() / self.rule.radius - 1).abs() <= float(tol)
+        return (~near).to(self.weight.dtype).mean(-1)  # a norm that is NaN is far
 
     @torch.no_grad()
     def silent(self, x: Tensor) -> Tensor:
@@ -126,6 +154,7 @@ class KrotovHopfieldLayer(nn.Module):
         """
         self.check_images(x)
         check_values(x)
+        self.check_weights()
         weight, units = self.weight, self.weight.shape[-2]
         effective = effective_weight(weight, self.rule.p)
         won = weight.new_zeros(*self.replicas, units)
@@ -150,6 +179,7 @@ class KrotovHopfieldLayer(nn.Module):
         """
         self.check_images(x)
         check_values(x)
+        self.check_weights(writing=True)
         drive = x.mean(-2, keepdim=True) @ effective_weight(self.weight, self.rule.p).mT
         turned = drive.squeeze(-2).expand(*self.replicas, -1) < 0
         self.weight.mul_(torch.where(turned, -1.0, 1.0).to(self.weight.dtype).unsqueeze(-1))
@@ -174,10 +204,33 @@ class KrotovHopfieldLayer(nn.Module):
         if x.device != weight.device:
             raise ValueError(f"x: got device {x.device}, but the layer is on {weight.device}; move one of them")
 
+    def check_weights(self, when: str = "", *, writing: bool = False) -> None:
+        """Checks that all weights are finite, which waits for the device; with ``writing`` also the constants and the memory.
+
+        ``when`` says in the message what came before, for instance "after an update with lr 0.1".
+        """
+        weight = self.weight.detach()
+        if writing:
+            check_range(self.rule, weight.dtype)  # the layer may have been converted since it was made
+            if weight.is_inference() and not torch.is_inference_mode_enabled():
+                raise RuntimeError(
+                    "layer: its weights were made in torch.inference_mode(), and PyTorch lets nobody change them outside of it; "
+                    "make the layer outside, or go on with layer.weight = torch.nn.Parameter(layer.weight.clone(), False)"
+                )
+        if bool(torch.isfinite(weight.sum())) or bool(torch.isfinite(weight).all()):  # a sum may overflow where no weight does
+            return
+        wrong = int((~torch.isfinite(weight)).sum())
+        raise RuntimeError(
+            f"layer: {wrong} of {weight.numel()} weights are NaN or infinite {when}".rstrip()
+            + f", in {weight.dtype}; they are lost: make a new layer, or load weights that are finite, and take a smaller lr, "
+            "images divided by their norm (lp_normalize), a smaller std or a wider dtype"
+        )
+
     def _stacked(self) -> Tensor:
         """The weights as (R, units, D), the same memory."""
         if not self.weight.is_contiguous():
-            self.weight.data = self.weight.data.contiguous()
+            with torch.inference_mode(False):
+                self.weight.data = self.weight.data.contiguous()
         return self.weight.detach().view(-1, *self.weight.shape[-2:])
 
     def __getstate__(self) -> dict:
@@ -225,15 +278,16 @@ def least_std(inputs: int, units: int, p: float, radius: float) -> float:
     if units == 1:
         return 0.0
     power = p - 1
-    moment = 2**power * math.gamma(power + 0.5) / math.sqrt(math.pi)  # E z^{2(p-1)} of a standard normal z
-    drive = math.sqrt(moment) * inputs ** (0.5 - 1 / p) * math.sqrt(2 * math.log(units))
-    return radius * (LEAST_START / drive) ** (1 / power)
+    # E z^{2(p-1)} of a standard normal z; in logarithms, because it leaves the range of floats from p = 150 on
+    moment = power * math.log(2) + math.lgamma(power + 0.5) - math.log(math.pi) / 2
+    drive = moment / 2 + (0.5 - 1 / p) * math.log(inputs) + math.log(2 * math.log(units)) / 2
+    return radius * math.exp((math.log(LEAST_START) - drive) / power)
 
 
 def _check_std(std: float, inputs: int, units: int, p: float, radius: float) -> None:
     """Checks that the start is a number and long enough."""
-    if isinstance(std, bool) or not isinstance(std, Real) or not 0 < std < math.inf:
-        raise ValueError(f"std: got {std!r}, expected a finite number > 0")
+    if not 0 < as_float(std) < math.inf:
+        raise ValueError(f"std: got {shown(std)}, expected a finite number > 0")
     least = least_std(inputs, units, p, radius)
     if std < least:
         raise ValueError(
@@ -241,3 +295,10 @@ def _check_std(std: float, inputs: int, units: int, p: float, radius: float) -> 
             f"all images with a larger drive than the others, and win all of them; expected at least "
             f"{math.ceil(least * 100) / 100:g}, better {radius:g} or more"
         )
+
+
+def _too_long(std: float, p: float, dtype: torch.dtype) -> str:
+    return (
+        f"std: got {std:g}, a start whose norms to the power p = {p:g} are beyond the range of {dtype}, so that nothing can be "
+        "learned from it; expected a smaller std or p, or a wider dtype"
+    )

@@ -10,16 +10,17 @@ Here it is never formed: each image is added to the rows of its two units. What 
 a few passes over the weights, in place.
 """
 
-from numbers import Real
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..common.arguments import check_integers, one_of
+from ..common.arguments import as_float, check_integers, one_of, shown
 
 RANKINGS = ("drive", "Q")
 SMALLEST = 1e-9  # an update in which no entry changes by more than this is not scaled up to lr any further, as in the source
+MOST_P = 1000  # far beyond it powers of weights leave the range of every dtype
 
 
 class Rule(NamedTuple):
@@ -34,11 +35,14 @@ class Rule(NamedTuple):
 
 def checked_rule(p: float, rank: int, delta: float, radius: float, ranking: str, units: int) -> Rule:
     """The constants after a check of each; with k = 1 nothing is unlearned."""
-    for name, value, least in (("p", p, 2), ("delta", delta, 0)):
-        if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < float("inf"):
-            raise ValueError(f"{name}: got {value!r}, expected a finite number >= {least}")
-    if isinstance(radius, bool) or not isinstance(radius, Real) or not 0 < radius < float("inf"):
-        raise ValueError(f"radius: got {radius!r}, expected a finite number > 0, the Lp norm that the rule brings every unit to")
+    if not 2 <= as_float(p) <= MOST_P:
+        raise ValueError(f"p: got {shown(p)}, expected a finite number >= 2, and at most {MOST_P}")
+    if not 0 <= as_float(delta) < math.inf:
+        raise ValueError(f"delta: got {shown(delta)}, expected a finite number >= 0")
+    if not 0 < as_float(radius) < math.inf:
+        raise ValueError(
+            f"radius: got {shown(radius)}, expected a finite number > 0, the Lp norm that the rule brings every unit to"
+        )
     check_integers(rank=(rank, 1))
     if rank > units:
         raise ValueError(
@@ -46,6 +50,22 @@ def checked_rule(p: float, rank: int, delta: float, radius: float, ranking: str,
         )
     one_of("ranking", ranking, RANKINGS)
     return Rule(float(p), rank, float(delta), float(radius), ranking)
+
+
+def check_range(rule: Rule, dtype: torch.dtype) -> None:
+    """Checks that R^p, by which images are multiplied, and Δ R^p are numbers of the dtype; no tensor is looked at."""
+    limits = torch.finfo(dtype)
+    power = rule.p * math.log(rule.radius)  # of R^p, which may leave the range of floats itself
+    if not math.log(limits.tiny) <= power < math.log(limits.max):
+        raise ValueError(
+            f"radius: got {rule.radius:g}, whose power R^p with p = {rule.p:g} is out of the range of {dtype}; expected a radius "
+            "nearer to 1, a smaller p or a wider dtype"
+        )
+    if rule.delta > 0 and not math.log(rule.delta) + power < math.log(limits.max) or not rule.delta < limits.max:
+        raise ValueError(
+            f"delta: got {rule.delta:g}, which with R^p (R = {rule.radius:g}, p = {rule.p:g}) is out of the range of {dtype}; "
+            "expected a smaller number, about 0.4 in the source"
+        )
 
 
 def effective_weight(weight: Tensor, p: float, out: Tensor | None = None) -> Tensor:
@@ -81,10 +101,11 @@ class Workspace:
     def __init__(self, weight: Tensor, batch: int) -> None:
         replicas, units, inputs = weight.shape
         self.key = self._key(weight, batch)
-        self.effective, self.drive = torch.empty_like(weight), weight.new_empty(replicas, batch, units)
-        self.change, self.total = weight.new_empty(replicas * units, inputs), weight.new_empty(replicas * units)
-        first = torch.arange(0, replicas * units, units, device=weight.device)
-        self.first = first.unsqueeze(-1)  # the first unit of each replica when the units of all stand in one row
+        with torch.inference_mode(False):  # memory that is taken in inference mode cannot be written to outside of it
+            self.effective, self.drive = torch.empty_like(weight), weight.new_empty(replicas, batch, units)
+            self.change, self.total = weight.new_empty(replicas * units, inputs), weight.new_empty(replicas * units)
+            first = torch.arange(0, replicas * units, units, device=weight.device)
+            self.first = first.unsqueeze(-1)  # the first unit of each replica when the units of all stand in one row
 
     @staticmethod
     def _key(weight: Tensor, batch: int) -> tuple:
@@ -139,6 +160,7 @@ def update_(weight: Tensor, x: Tensor, lr: float, rule: Rule, space: Workspace) 
     for place, sign in zip(places, signs, strict=False):
         change.index_add_(0, place, images, alpha=sign * rule.radius**rule.p)
     entries = change.view(replicas, -1)
-    largest = torch.maximum(entries.amax(-1), entries.amin(-1).neg_()).clamp_min_(SMALLEST)
+    smallest = max(SMALLEST, torch.finfo(weight.dtype).tiny)  # in float16 the former is 0, and 0/0 no update
+    largest = torch.maximum(entries.amax(-1), entries.amin(-1).neg_()).clamp_min_(smallest)
     weight.addcmul_(change.view_as(weight), (lr / largest).view(-1, 1, 1))
     return places[0]

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from ..common.arguments import check_integers
+from ..common.arguments import as_float, check_integers, shown
 from ..common.denormals import flushed_denormals
 from ..common.progress import progress_bar
 from .krotov_hopfield import KrotovHopfieldLayer, check_values
@@ -50,7 +49,8 @@ def train_krotov_hopfield(
     Raises:
         ValueError: a number out of range, a batch larger than N; x as in ``KrotovHopfieldLayer``; a start so short that it
             collapses.
-        TypeError: no layer, no tensor, no generator.
+        TypeError: no layer, no tensor, no generator, progress neither True nor False.
+        RuntimeError: weights that are NaN or infinite, at the start or at a row of the history.
 
     Source: arXiv 2405.00679 and its code (the rule's fast form, the schedule).
 
@@ -60,7 +60,8 @@ def train_krotov_hopfield(
         >>> history["silent"].shape
         torch.Size([20, 3])
     """
-    _check(layer, x, updates, lr, batch, generator)
+    _check(layer, x, updates, lr, batch, progress, generator)
+    lr = float(lr)
     weight, replicas = layer.weight, math.prod(layer.replicas)
     own = x.detach().flatten(0, -2)  # the images of all replicas in one row
     count, each = x.shape[-2], x.ndim > 2
@@ -77,6 +78,7 @@ def train_krotov_hopfield(
             winners = layer.update_(given, lr * (1 - done / updates))
             wins.index_fill_(0, winners, 1.0)
             if done + 1 in ends:
+                layer.check_weights(f"after {done + 1} of {updates} updates with lr {lr:g}")
                 rows.append((layer.unconverged(), (wins == 0).view(weight.shape[:-1]).to(weight.dtype).mean(-1)))
                 wins.zero_()
     unconverged, silent = (torch.stack(values) for values in zip(*rows, strict=True))
@@ -94,22 +96,26 @@ def _orders(
 
 
 def _check(
-    layer: KrotovHopfieldLayer, x: Tensor, updates: int, lr: float, batch: int, generator: torch.Generator | None
-) -> None:
-    """Checks all arguments; this waits once for the layer's device."""
+    layer: KrotovHopfieldLayer, x: Tensor, updates: int, lr: float, batch: int, progress: bool,
+    generator: torch.Generator | None,
+) -> None:  # fmt: skip
+    """Checks all arguments; this waits for the layer's device."""
     if not isinstance(layer, KrotovHopfieldLayer):
         raise TypeError(f"layer: got {type(layer).__name__}, expected a KrotovHopfieldLayer")
     layer.check_images(x)
     check_values(x)
     check_integers(updates=(updates, 1), batch=(batch, 1))
     if batch > x.shape[-2]:
-        raise ValueError(f"batch: got {batch}, but x has only {x.shape[-2]} images; expected at most as many")
-    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < math.inf:
-        raise ValueError(f"lr: got {lr!r}, expected a finite number > 0")
+        raise ValueError(f"batch: got {shown(batch)}, but x has only {x.shape[-2]} images; expected at most as many")
+    if not 0 < as_float(lr) <= torch.finfo(layer.weight.dtype).max:
+        raise ValueError(f"lr: got {shown(lr)}, expected a finite number > 0, of {layer.weight.dtype} as the weights")
+    if not isinstance(progress, bool):
+        raise TypeError(f"progress: got {progress!r}, expected True or False")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: got {type(generator).__name__}, expected a torch.Generator or None")
+    layer.check_weights(writing=True)
     norms, radius = layer.norms(), layer.rule.radius
-    if norms.shape[-1] > 1 and bool((norms.median(-1).values < SHORT * radius).any()):
+    if norms.shape[-1] > 1 and not bool((norms.median(-1).values >= SHORT * radius).all()):
         raise ValueError(
             f"layer: half of the units or more are shorter than {SHORT:g} times the radius {radius:g}, a start from which "
             "learning collapses, because the first unit to reach this norm wins all images; expected weights as the layer draws "

@@ -159,11 +159,27 @@ def test_copies_and_pickles():
     (dict(inputs=0), "inputs: got 0"), (dict(units=0), "units: got 0"), (dict(rank=13), "only 12 units"), (dict(p=1), "p: got 1"),
     (dict(replicas=(0,)), "replicas"), (dict(std=0), "std: got 0"), (dict(std=math.nan), "std: got nan"), (dict(std="1"), "std"),
     (dict(std=0.1), "collapses.*expected at least 0.4"), (dict(radius=5.0), "collapses"),
+    (dict(std=10**400), "std: got a number beyond the range of floats"), (dict(p=10**400), "p: got a number beyond"),
+    (dict(radius=10**400), "radius: got a number beyond"), (dict(delta=10**5000), "delta: got a number beyond"),
+    (dict(p=1100), "p: got 1100, expected.* at most 1000"),
+    (dict(p=180.0), "std: got 1, a start whose norms to the power p = 180"),
+    (dict(std=1e30, p=150), "std: got 1e.30, a start whose norms.*torch.float32.*wider dtype"),
+    (dict(std=1e300), "std: got 1e.300, a"),
+    (dict(radius=1e13, std=1e13), "radius: got 1e.13, whose power.*torch.float32"), (dict(delta=1e300), "delta: got 1e.300"),
+    (dict(radius=0.03, dtype=torch.float16), "radius: got 0.03.*torch.float16"),
+    (dict(dtype=torch.int64), "dtype: got torch.int64"),
+    (dict(inputs=10**400), "expected at most 1e.11 weights"), (dict(units=10**20), "expected at most 1e.11 weights"),
 ])  # fmt: skip
 def test_a_layer_that_cannot_learn_is_refused(given, message):
     arguments = {"inputs": 9, "units": 12, **given}
     with pytest.raises(ValueError, match=message):
         KrotovHopfieldLayer(**arguments)
+
+
+def test_large_powers_learn_where_the_dtype_holds_them():
+    layer = a_layer(p=180.0)  # as double: the moment of the start, 2^179 Γ(179.5), is beyond the range of floats, its root is not
+    layer.step(random(5, 9, seed=1), 0.1)
+    assert torch.isfinite(layer.weight).all() and 0 < least_std(9, 12, 180.0, 1.0) < least_std(9, 12, 6.0, 1.0)
 
 
 def test_the_least_start():
@@ -218,3 +234,68 @@ def test_very_small_and_very_large_images_are_images():
     for size in (1e-30, 1e25):
         layer.step(size * random(5, 9, seed=9, dtype=torch.float32), 0.1)
         assert torch.isfinite(layer.weight).all()
+
+
+def test_weights_that_are_not_finite_are_neither_converged_nor_used():
+    layer, x = a_layer(), random(5, 9, seed=10)
+    layer.weight.mul_(1 / layer.norms().unsqueeze(-1))
+    layer.weight[1, :3, 0], layer.weight[2, :6] = math.nan, math.inf
+    assert layer.unconverged().tolist() == [0.0, 0.25, 0.5]
+    for call in (lambda x: layer.step(x, 0.1), layer.silent, layer.align_signs):
+        with pytest.raises(RuntimeError, match=r"layer: 57 of 324 weights are NaN or infinite, in torch.float64; .* make a new"):
+            call(x)
+
+
+def test_a_sum_that_overflows_is_no_weight_that_does():
+    layer = KrotovHopfieldLayer(9, 12, p=2.0, generator=seeded(1))
+    layer.weight.fill_(3e38)
+    layer.check_weights()
+
+
+@pytest.mark.parametrize("size, lr", [(1e38, 0.1), (1.0, 1e38)])
+def test_an_update_that_overflows_is_told(size, lr):
+    layer = KrotovHopfieldLayer(9, 12, generator=seeded(1))
+    x = size * random(5, 9, seed=11, dtype=torch.float32).clamp(-3, 3)
+    with pytest.raises(RuntimeError, match=r"weights are NaN or infinite after an update with lr .*torch.float32.*smaller lr"):
+        for _ in range(4):  # a rate near the largest number takes the weights out of range in the second
+            layer.step(x, lr)
+
+
+def test_rates_and_tolerances_beyond_the_range_of_the_weights():
+    layer, x = KrotovHopfieldLayer(9, 12), random(5, 9, seed=11, dtype=torch.float32)
+    for lr in (1e39, 10**400):
+        with pytest.raises(ValueError, match="lr: got .*expected a finite number >= 0, of torch.float32"):
+            layer.step(x, lr)
+    with pytest.raises(ValueError, match="tol: got a number beyond"):
+        layer.unconverged(10**400)
+    half = KrotovHopfieldLayer(9, 12, radius=50.0, std=50.0).half()  # 50³ is beyond float16
+    with pytest.raises(ValueError, match="radius: got 50.*torch.float16"):
+        half.step(x.half(), 0.1)
+
+
+def test_a_layer_steps_inside_and_outside_of_inference_mode():
+    layer, other, x = a_layer(), a_layer(), random(5, 9, seed=12)
+    with torch.inference_mode():
+        layer.step(x, 0.1)
+        layer.align_signs(x)
+    other.step(x, 0.1)
+    other.align_signs(x)
+    for one in (layer, other):
+        one.step(x, 0.1)
+    assert torch.equal(layer.weight, other.weight)
+    with torch.inference_mode():
+        inner = a_layer()
+        inner.step(x, 0.1)
+    for call in (lambda x: inner.step(x, 0.1), inner.align_signs):
+        with pytest.raises(RuntimeError, match="layer: its weights were made in torch.inference_mode"):
+            call(x)
+    inner.weight = torch.nn.Parameter(inner.weight.clone(), False)  # the remedy that the message names
+    inner.step(x, 0.1)
+    inner.align_signs(x)
+
+
+def test_a_layer_does_not_look_at_the_numbers_it_is_given():
+    layer, x = a_layer(), random(5, 9, seed=13)
+    x[0], x[1, 2] = 0.0, math.nan
+    found = layer(x)
+    assert (found[:, 0] == 0).all() and found[:, 1].isnan().all() and found[:, 2:].isfinite().all()

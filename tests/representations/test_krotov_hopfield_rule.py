@@ -124,6 +124,12 @@ def test_a_unit_that_sees_one_image_becomes_it():
         torch.testing.assert_close(weight[0], expected, **within(expected, 10))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_an_update_that_changes_nothing_leaves_the_weights(dtype):
+    weight = torch.eye(3, dtype=dtype).unsqueeze(0)
+    assert torch.equal(updated(weight, weight[:, :2], 0.1, Rule(3.0, 1, 0.4, 1.0, "drive")), weight)  # each winner is its image
+
+
 @pytest.mark.parametrize("given, message", [
     (dict(p=1.5), "p: got 1.5"), (dict(p="3"), "p: got '3'"), (dict(p=float("inf")), "p: got inf"), (dict(rank=0), "rank: got 0"),
     (dict(rank=6), "only 5 units"), (dict(rank=2.0), "rank: got 2.0"), (dict(delta=-0.1), "delta: got -0.1"),

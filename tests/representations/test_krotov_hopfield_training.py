@@ -126,6 +126,9 @@ def test_what_cannot_be_trained_is_refused():
         (dict(updates=0), ValueError, "updates: got 0"), (dict(updates=2.5), ValueError, "updates: got 2.5"),
         (dict(batch=0), ValueError, "batch: got 0"), (dict(batch=11), ValueError, "batch: got 11, but x has only 10 images"),
         (dict(lr=0), ValueError, "lr: got 0"), (dict(lr=math.nan), ValueError, "lr: got nan"), (dict(lr="a"), ValueError, "lr"),
+        (dict(lr=10**400), ValueError, "lr: got a number beyond the range of floats"),
+        (dict(progress="no"), TypeError, "progress: got"),
+        (dict(batch=10**5000), ValueError, "batch: got a number beyond"),
         (dict(generator=0), TypeError, "generator: got int"), (dict(layer=torch.nn.Linear(9, 2)), TypeError, "layer: got Linear"),
         (dict(x=x.numpy()), TypeError, "numpy"), (dict(x=x.long()), ValueError, "int64"), (dict(x=x[0]), ValueError, "unsqueeze"),
         (dict(x=hole), ValueError, r"NaN or infinite, the first at \(3, 2\)"), (dict(x=dark), ValueError, "every pixel is 0"),
@@ -137,3 +140,35 @@ def test_what_cannot_be_trained_is_refused():
         with pytest.raises(kind, match=message):
             train_krotov_hopfield(arguments.pop("layer"), arguments.pop("x"), **arguments)
     assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize(
+    "given, lr, updates", [(dict(dtype=torch.float16, std=3.0), 0.04, 40), (dict(), 1e30, 40), (dict(), 1e30, 1)]
+)
+def test_training_that_overflows_is_told(given, lr, updates):
+    layer = KrotovHopfieldLayer(64, 50, generator=seeded(1), **given)
+    x = images(100, 64, dtype=torch.float32).to(layer.weight.dtype)
+    x = x * {(torch.float16, 40): 1e4, (torch.float32, 40): 1.0, (torch.float32, 1): 1e38}[x.dtype, updates]
+    message = rf"NaN or infinite after \d+ of {updates} updates with lr .*{layer.weight.dtype}; .*smaller lr"
+    with pytest.raises(RuntimeError, match=message):
+        train_krotov_hopfield(layer, x, updates=updates, lr=lr, batch=20, generator=seeded(2))
+
+
+@pytest.mark.parametrize("place", [(slice(None),), (1, 0, 0)])
+def test_training_from_weights_that_are_not_finite_is_refused(place):
+    layer = a_layer()
+    layer.weight[place] = math.nan
+    with pytest.raises(RuntimeError, match="layer: .* weights are NaN or infinite, in torch.float64"):
+        train_krotov_hopfield(layer, images(10, 9), updates=5, lr=0.1, batch=4)
+
+
+def test_training_inside_and_outside_of_inference_mode():
+    layer, other, x = a_layer(), a_layer(), images(10, 9)
+    for one, mode in ((layer, True), (layer, False), (other, False), (other, False)):
+        with torch.inference_mode(mode):
+            train_krotov_hopfield(one, x, updates=5, lr=0.1, batch=4, generator=seeded(3))
+    assert torch.equal(layer.weight, other.weight)
+    with torch.inference_mode():
+        inner = a_layer()
+    with pytest.raises(RuntimeError, match="layer: its weights were made in torch.inference_mode"):
+        train_krotov_hopfield(inner, x, updates=5, lr=0.1, batch=4)
