@@ -70,7 +70,16 @@ class Attacked(NamedTuple):
                     "them, let them compute from their argument, or use sign_search, which needs no gradient"
                 )
             found = standing(z, self.y, self.own)
-            (gradient,) = torch.autograd.grad(found.loss.sum(), leaf, allow_unused=True)
+            try:
+                (gradient,) = torch.autograd.grad(found.loss.sum(), leaf, allow_unused=True)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise RuntimeError(
+                    "logits: their gradient by x cannot be taken; where they change a tensor in place (+=, relu_, out=), let "
+                    "them make a new one, where they keep one of an earlier call, compute it anew, or use sign_search, "
+                    f"which needs no gradient; PyTorch says: {error}"
+                ) from error
         if gradient is None:
             raise RuntimeError("logits: what they return does not depend on x; let them compute from their argument")
         sound = torch.isfinite(gradient).all(-1)  # the sign of NaN is 0: it would pass for a coordinate without a gradient
@@ -122,14 +131,19 @@ def check_reach(sound: Tensor, given: Attacked, what: str) -> None:
 
 
 def common_shape(x: Tensor, y: Tensor, sizes: Tensor, z: Tensor) -> tuple[int, ...]:
-    """(..., B): the leading dimensions of all four together."""
+    """(..., B): the leading dimensions of all four together. Labels bring none of their own: one-hot rows would pass for them."""
     shape = tuple(z.shape[:-1])
-    for name, given in (("x", x.shape[:-1]), ("y", y.shape), ("epsilon", sizes.shape)):
+    for name, given in (("x", x.shape[:-1]), ("epsilon", sizes.shape), ("y", y.shape)):
         fits = given[-1:] in ((), (1,), x.shape[-2:-1])
+        before = shape
         try:
             shape = tuple(torch.broadcast_shapes(shape, given)) if fits else None
         except RuntimeError:
             shape = None
+        if name == "y" and (shape is None or math.prod(shape) > math.prod(before)):
+            raise ValueError(f"y: got shape {tuple(given)}, expected (B,) = {before[-1:]} or leading dimensions that x, logits "
+                             f"or epsilon have too, (..., B) = {before}; give one-hot labels as y.argmax(-1), and expand x for "
+                             "several labels of one image")  # fmt: skip
         if shape is None:
             hint = "; one number per replica is a tensor (..., 1)" if name == "epsilon" else ""
             raise ValueError(f"{name}: got leading dimensions {tuple(given)}, expected some that broadcast with those of logits, "
@@ -144,9 +158,11 @@ def outputs(logits: Logits, x: Tensor, shape: tuple[int, ...] | None = None) -> 
         z = logits(x.clone())
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, IndexError) as error:
-        raise ValueError(f"logits: failed {came}, {x.dtype} on {x.device}, with: {error}; expected a callable (..., B, D) -> "
-                         "(..., B, C) that takes these images, also with leading dimensions") from error  # fmt: skip
+    except (RuntimeError, IndexError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"logits: failed {came}, {x.dtype} on {x.device}, with: {error}; expected a callable of one argument, "
+                   "(..., B, D) -> (..., B, C), that takes these images, also with leading dimensions; set further arguments "
+                   "with functools.partial") from error  # fmt: skip
     if not isinstance(z, Tensor):
         raise TypeError(f"logits: returned {type(z).__name__} {came}, expected a tensor (..., B, C)")
     if not z.is_floating_point():

@@ -60,6 +60,32 @@ def test_labels(name, y, kind, words):
         FUNCTIONS[name](LOGITS, X, y, 0.1)
 
 
+ONE_HOT = r"y: got shape \({}\), expected \(B,\) = .* give one-hot labels as y.argmax"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_one_hot_labels_are_no_replicas(name):
+    """Also where there are as many images as classes."""
+    logits, x, _ = curved((), dtype=torch.float32, batch=4)
+    one_hot = torch.eye(4).long()
+    with pytest.raises(ValueError, match=ONE_HOT.format("4, 4")):
+        FUNCTIONS[name](logits, x, one_hot, 0.1)
+    with pytest.raises(ValueError, match=ONE_HOT.format("3, 4, 4")):
+        FUNCTIONS[name](curved(dtype=torch.float32, batch=4)[0], x, one_hot.expand(3, 4, 4), 0.1)
+    with pytest.raises(ValueError, match=ONE_HOT.format("4, 4, 4")):
+        FUNCTIONS[name](curved((4,), dtype=torch.float32, batch=4)[0], x.expand(4, 4, 8), one_hot.expand(4, 4, 4), 0.1)
+
+
+def test_labels_may_differ_by_replica():
+    """Replicas of the logits, of the images, or of the sizes; a dimension of size 1 says nothing."""
+    logits, x, y = curved(dtype=torch.float32)
+    one, labels = curved((), dtype=torch.float32)[0], y.expand(3, 12)
+    assert fgsm(logits, x, labels, 0.1).shape == (3, 12, 8)
+    assert torch.equal(fgsm(one, x.expand(3, 12, 8), labels, 0.1)[2], fgsm(one, x, y[2], 0.1))
+    assert torch.equal(fgsm(one, x, labels, torch.full((3, 1), 0.1))[1], fgsm(one, x, y[1], 0.1))
+    assert torch.equal(fgsm(one, x, labels[:1], 0.1), fgsm(one, x, labels[0], 0.1).unsqueeze(0))
+
+
 SIZES = [
     (-0.1, ValueError, "got -0.1.* expected finite numbers, 0 or more"),
     (math.nan, ValueError, "expected finite numbers"),
@@ -146,6 +172,32 @@ def test_logits_through_which_no_gradient_comes(attack):
     with pytest.raises(RuntimeError, match="logits: what they return does not depend on x"):
         attack(lambda x: 2 * constant, X, Y, 0.1)
     assert sign_search(lambda x: LOGITS(x.detach()), X, Y, 0.1).shape == X.shape
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_logits_of_another_number_of_arguments(name):
+    module = nn.Linear(8, 4).eval()
+    module.forward = lambda x, z: x
+    for logits in (lambda x, z: x, lambda: X, module, lambda x: torch.relu(x, 1, 2)):
+        with pytest.raises(TypeError, match=r"logits: failed for x of shape \(12, 8\).* callable of one argument.*partial"):
+            FUNCTIONS[name](logits, X, Y, 0.1)
+
+
+def test_logits_that_work_in_place():
+    first = lambda x: LOGITS(x.mul_(2))  # noqa: E731
+    assert torch.equal(fgsm(first, X, Y, 0.1), fgsm(lambda x: LOGITS(2 * x), X, Y, 0.1))
+
+    def late(x):
+        hidden = x.exp()
+        z = hidden * hidden
+        hidden.add_(1)
+        return z
+
+    for logits in (late, lambda x: LOGITS(x).sigmoid().add_(1)):
+        for attack in (fgsm, pgd, lambda f, x, y, epsilon: masked_gradients(f, x, y)):
+            with pytest.raises(RuntimeError, match="logits: their gradient by x cannot be taken; .* in place .* sign_search"):
+                attack(logits, X, Y, 0.1)
+        assert sign_search(logits, X, Y, 0.1).shape == X.shape
 
 
 def test_numbers_that_overflow_on_the_way():
