@@ -140,7 +140,7 @@ PUBLIC = {
     "representations.participation_ratio": ({"eigenvalues": REQUIRED}, {}),
     "representations.smoothness_bound": ({"d": REQUIRED}, {}),
     "representations.circle_responses": ({"angles": REQUIRED, "units": REQUIRED, "alpha": REQUIRED}, {}),
-    "representations.torus_responses": ({"angles": REQUIRED, "units": REQUIRED, "alpha": REQUIRED}, {"d": 2}),
+    "representations.torus_responses": ({"angles": REQUIRED, "units": REQUIRED, "alpha": REQUIRED}, {"d": None}),
     "representations.regauge": ({"net": REQUIRED, "scale": REQUIRED}, {}),
     "representations.KrotovHopfieldLayer": (
         {"inputs": REQUIRED, "units": REQUIRED},

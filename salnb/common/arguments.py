@@ -32,7 +32,7 @@ def check_integers(**integers: tuple[int, int]) -> None:
 
 def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Checks that the value is one of the choices."""
-    if value not in choices:
+    if value is not None and not isinstance(value, str) or value not in choices:  # an array is compared entry by entry
         raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
 
 

@@ -46,7 +46,8 @@ def checked_rule(p: float, rank: int, delta: float, radius: float, ranking: str,
     check_integers(rank=(rank, 1))
     if rank > units:
         raise ValueError(
-            f"rank: got {rank}, but there are only {units} units; expected a rank from 1 (the winner alone learns) to {units}"
+            f"rank: got {shown(rank)}, but there are only {units} units; expected a rank from 1 (the winner alone learns) "
+            f"to {units}"
         )
     one_of("ranking", ranking, RANKINGS)
     return Rule(float(p), rank, float(delta), float(radius), ranking)

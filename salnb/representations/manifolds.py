@@ -7,15 +7,15 @@ squared amplitudes halved, each twice. About |k|^d waves are slower than |k|, so
 
 import itertools
 import math
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from ..common.arguments import check_integers
+from ..common.arguments import as_float, check_integers, shown
 from ..common.tensors import check_floats
 
 MOST_DIMENSIONS = 6
+MOST_UNITS = 10**7
 MOST_NUMBERS = 10**9  # eight gigabytes
 
 
@@ -36,6 +36,7 @@ def circle_responses(angles: Tensor | int, units: int, alpha: float) -> Tensor:
 
     Returns:
         (..., N, units), dimensionless, in the dtype and on the device of the angles; float64 on the CPU for a number of angles.
+        Computed in float64 and then rounded, so that also in half precision the error is that of rounding the responses.
 
     Raises:
         ValueError: an odd or too small number of units, too few angles, α not finite or amplitudes out of the dtype's range,
@@ -56,7 +57,7 @@ def circle_responses(angles: Tensor | int, units: int, alpha: float) -> Tensor:
     return _waves(angles.unsqueeze(-1), units, alpha)
 
 
-def torus_responses(angles: Tensor | int, units: int, alpha: float, *, d: int = 2) -> Tensor:
+def torus_responses(angles: Tensor | int, units: int, alpha: float, *, d: int | None = None) -> Tensor:
     r"""Responses to stimuli on a torus of d angles whose covariance eigenvalues fall with the exponent α.
 
     .. math:: h_{2m-1}(\theta) = |k_m|^{-\alpha d / 2} \cos k_m \cdot \theta, \qquad
@@ -71,7 +72,8 @@ def torus_responses(angles: Tensor | int, units: int, alpha: float, *, d: int = 
     Args:
         angles: (..., N, d), in radians; or the number n of equally spaced angles along each dimension, N = n^d, which must exceed
             twice the largest component of a wave vector: the sample covariance is then that of the whole torus times N / (N − 1).
-        units: an even number. alpha: α, any finite number. d: number of angles, 1 to 6; taken from a tensor of angles.
+        units: an even number. alpha: α, any finite number. d: number of angles, 1 to 6; by default that
+            of a tensor of angles, which a given d must equal, and 2 for a number of angles.
 
     Returns:
         (..., N, units), dimensionless, in the dtype and on the device of the angles; float64 on the CPU for a number of angles.
@@ -90,23 +92,31 @@ def torus_responses(angles: Tensor | int, units: int, alpha: float, *, d: int = 
     _check(units, alpha)
     if isinstance(angles, Tensor):
         check_floats("angles", angles, "(..., N, d)", dims=2)
+        if d is not None:
+            check_integers(d=(d, 1))
+            if d != angles.shape[-1]:
+                raise ValueError(
+                    f"d: got {shown(d)}, but angles have shape {tuple(angles.shape)}, (..., N, d); expected "
+                    f"{angles.shape[-1]}, or no d, which a tensor of angles does not need"
+                )
         if angles.shape[-1] > MOST_DIMENSIONS:
             raise ValueError(f"angles: got shape {tuple(angles.shape)}, expected (..., N, d) with d <= {MOST_DIMENSIONS}")
         return _waves(angles, units, alpha)
+    d = 2 if d is None else d
     check_integers(d=(d, 1))
     if d > MOST_DIMENSIONS:
-        raise ValueError(f"d: got {d}, expected at most {MOST_DIMENSIONS} dimensions")
+        raise ValueError(f"d: got {shown(d)}, expected at most {MOST_DIMENSIONS} dimensions")
     if isinstance(angles, bool) or not isinstance(angles, int):
         raise TypeError(f"angles: got {type(angles).__name__}, expected a tensor in radians, or an integer number of angles")
     if angles**d * units > MOST_NUMBERS:
         raise ValueError(
-            f"angles: got {angles}, which makes {angles}^{d} stimuli of {units} units, expected at most {MOST_NUMBERS:.0e} "
-            "numbers in all; take fewer angles, or draw a tensor of them"
+            f"angles: got {shown(angles)}, which makes {shown(angles)}^{d} stimuli of {units} units, expected at most "
+            f"{MOST_NUMBERS:.0e} numbers in all; take fewer angles, or draw a tensor of them"
         )
     largest = int(wave_vectors(units // 2, d).abs().max())
     if angles <= 2 * largest:
         raise ValueError(
-            f"angles: got {angles} along each dimension, expected more than {2 * largest}: at fewer equal spacings some "
+            f"angles: got {shown(angles)} along each dimension, expected more than {2 * largest}: at fewer equal spacings some "
             f"waves of {units} units look alike; take more angles, fewer units, or a tensor of angles"
         )
     one = torch.arange(angles, dtype=torch.float64, device="cpu") * (2 * math.pi / angles)
@@ -133,17 +143,19 @@ def wave_vectors(count: int, d: int) -> Tensor:
 def _waves(angles: Tensor, units: int, alpha: float) -> Tensor:
     vectors = wave_vectors(units // 2, angles.shape[-1]).to(angles.device)
     length = vectors.double().square().sum(-1).sqrt()
-    amplitude = (length ** (-alpha * angles.shape[-1] / 2)).to(angles.dtype)
+    amplitude = length ** (-float(alpha) * angles.shape[-1] / 2)
     limits = torch.finfo(angles.dtype)
     if not limits.tiny <= float(amplitude[-1]) <= limits.max:
         raise ValueError(f"alpha: got {alpha}, which takes amplitudes of {units} units out of the range of {angles.dtype}")
-    phase = angles @ vectors.to(angles.dtype).mT
-    return torch.stack([amplitude * phase.cos(), amplitude * phase.sin()], -1).flatten(-2)
+    phase = angles.double() @ vectors.double().mT  # rounded to the dtype, a phase of many radians would be off by some radians
+    return torch.stack([amplitude * phase.cos(), amplitude * phase.sin()], -1).flatten(-2).to(angles.dtype)
 
 
 def _check(units: int, alpha: float) -> None:
     check_integers(units=(units, 2))
     if units % 2:
         raise ValueError(f"units: got {units}, expected an even number: a cosine and a sine for every wave")
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not math.isfinite(alpha):
-        raise ValueError(f"alpha: got {alpha!r}, expected a finite number")
+    if units > MOST_UNITS:
+        raise ValueError(f"units: got {shown(units)}, expected at most {MOST_UNITS:.0e}")
+    if not math.isfinite(as_float(alpha)):
+        raise ValueError(f"alpha: got {shown(alpha)}, expected a finite number")

@@ -1,10 +1,9 @@
 """Each input divided by its own Lp norm, as Krotov–Hopfield learning wants its inputs."""
 
-from numbers import Real
-
 import torch
 from torch import Tensor
 
+from ..common.arguments import as_float, shown
 from ..common.tensors import check_floats
 
 
@@ -31,8 +30,8 @@ def lp_normalize(x: Tensor, p: float = 3.0) -> Tensor:
                 [ 0.0000, -1.0000]])
     """
     check_floats("x", x, "(..., D)", finite=False)
-    if isinstance(p, bool) or not isinstance(p, Real) or not p >= 1:
-        raise ValueError(f"p: got {p!r}, expected a number >= 1; below 1 there is no norm")
+    if not as_float(p) >= 1:
+        raise ValueError(f"p: got {shown(p)}, expected a number >= 1; below 1 there is no norm")
     # Powers of large or small numbers leave the range of the dtype; those of numbers up to 1 do not. The result does not depend
     # on this scale, so that no gradient needs to pass through it.
     scale = x.detach().abs().amax(-1, keepdim=True)

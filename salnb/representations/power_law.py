@@ -1,12 +1,11 @@
 """The power law of a spectrum: its exponent, how well a straight line fits, and the exponent that smoothness asks for."""
 
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
 
-from ..common.arguments import check_integers
+from ..common.arguments import as_float, check_integers, shown
 from ..common.tensors import check_floats
 
 CLIFF, SMALL = 1e-3, 1e-8  # a fall by this from one rank to the next, to so little of the largest, is where rounding begins
@@ -83,7 +82,7 @@ def power_law(eigenvalues: Tensor, first: int, last: int, *, floor: float | None
     check_integers(first=(first, 1), last=(last, 1))
     count = eigenvalues.shape[-1]
     if last > count:
-        raise ValueError(f"last: got {last}, expected a rank up to {count}, the number of eigenvalues")
+        raise ValueError(f"last: got {shown(last)}, expected a rank up to {count}, the number of eigenvalues")
     if last - first + 1 < FEWEST:
         raise ValueError(f"first, last: got the window {first}…{last}, expected at least {FEWEST} ranks (both ends are included)")
     values = eigenvalues.double()
@@ -122,8 +121,8 @@ def _check_order(values: Tensor) -> None:
 
 
 def _checked_floor(floor: float) -> float:
-    if isinstance(floor, bool) or not isinstance(floor, Real) or not 0 <= floor < 1:
-        raise ValueError(f"floor: got {floor!r}, expected a share of the largest eigenvalue in [0, 1), or None")
+    if not 0 <= as_float(floor) < 1:
+        raise ValueError(f"floor: got {shown(floor)}, expected a share of the largest eigenvalue in [0, 1), or None")
     return float(floor)
 
 
@@ -170,6 +169,6 @@ def smoothness_bound(d: float) -> float:
         >>> bool(power_law(ranks**-2.0, 11, 100).alpha > smoothness_bound(4))
         True
     """
-    if isinstance(d, bool) or not isinstance(d, Real) or not d > 0:
-        raise ValueError(f"d: got {d!r}, expected a number of dimensions > 0")
+    if not as_float(d) > 0:
+        raise ValueError(f"d: got {shown(d)}, expected a number of dimensions > 0")
     return 1 + 2 / float(d)

@@ -1,5 +1,6 @@
 """The update against the rule written plainly, its equation for the norm, and its fixed points."""
 
+import numpy
 import pytest
 import torch
 from torch import Tensor
@@ -134,6 +135,7 @@ def test_an_update_that_changes_nothing_leaves_the_weights(dtype):
     (dict(p=1.5), "p: got 1.5"), (dict(p="3"), "p: got '3'"), (dict(p=float("inf")), "p: got inf"), (dict(rank=0), "rank: got 0"),
     (dict(rank=6), "only 5 units"), (dict(rank=2.0), "rank: got 2.0"), (dict(delta=-0.1), "delta: got -0.1"),
     (dict(delta=float("nan")), "delta: got nan"), (dict(radius=0), "radius: got 0"), (dict(ranking="h"), "ranking: got 'h'"),
+    (dict(ranking=numpy.array(["Q", "drive"])), "ranking: got array"), (dict(rank=10**5000), "rank: got a number beyond"),
 ])  # fmt: skip
 def test_constants_out_of_range_are_refused(given, message):
     with pytest.raises(ValueError, match=message):

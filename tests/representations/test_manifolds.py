@@ -137,6 +137,24 @@ def test_dtype_and_device_come_from_the_angles(device):
     assert circle_responses(9, 4, 2).dtype == torch.float64
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_fast_waves_are_right_in_narrow_dtypes(dtype, device):
+    theta, torus = angles(40, device=device, dtype=dtype), angles(40, 2, device=device, dtype=dtype)
+    for found, exact in (
+        (circle_responses(theta, 200, 2.0), circle_responses(theta.double(), 200, 2.0)),
+        (torus_responses(torus, 200, 1.0), torus_responses(torus.double(), 200, 1.0)),
+    ):
+        assert found.dtype == dtype
+        limits = torch.finfo(dtype)  # rounding, of normal numbers and of those below them
+        torch.testing.assert_close(found.double(), exact, rtol=limits.eps / 2, atol=limits.tiny * limits.eps)
+
+
+def test_the_number_of_angles_of_a_torus_is_that_of_the_tensor_or_2():
+    theta = angles(5, 3)
+    assert torch.equal(torus_responses(theta, 8, 1.0), torus_responses(theta, 8, 1.0, d=3))
+    assert torch.equal(torus_responses(7, 8, 1.0), torus_responses(7, 8, 1.0, d=2))
+
+
 T = torch.zeros(3, 2)
 
 
@@ -165,6 +183,15 @@ T = torch.zeros(3, 2)
         (lambda: torus_responses(5, 4, 1.0, d=7), ValueError, "d: got 7, expected at most 6"),
         (lambda: torus_responses(5, 4, 1.0, d=0), ValueError, "d: got 0, expected an integer >= 1"),
         (lambda: torus_responses(True, 4, 1.0), TypeError, "angles: got bool"),
+        (lambda: torus_responses(T, 8, 1.0, d=3), ValueError, r"d: got 3, but angles have shape \(3, 2\).*expected 2, or no d"),
+        (lambda: torus_responses(T, 8, 1.0, d="x"), ValueError, "d: got 'x', expected an integer"),
+        (lambda: torus_responses(T, 8, 1.0, d=10**5000), ValueError, "d: got a number beyond"),
+        (lambda: torus_responses(5, 8, 1.0, d=10**5000), ValueError, "d: got a number beyond"),
+        (lambda: circle_responses(-(10**5001), 8, 1.0), ValueError, "angles: got a number beyond"),
+        (lambda: torus_responses(10**5000, 8, 1.0), ValueError, "angles: got a number beyond"),
+        (lambda: circle_responses(T, 10**20, 1.0), ValueError, "units: got 100000000000000000000, expected at most 1e.07"),
+        (lambda: circle_responses(T, 4, 10**400), ValueError, "alpha: got a number beyond the range of floats"),
+        (lambda: torus_responses(T, 4, -(10**400)), ValueError, "alpha: got a number beyond"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, kind, message):

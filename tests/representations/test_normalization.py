@@ -71,6 +71,7 @@ def test_the_gradient_is_that_of_the_formula():
         (lambda: lp_normalize(torch.ones(2, 3), math.nan), ValueError, "p: got nan"),
         (lambda: lp_normalize(torch.ones(2, 3), True), ValueError, "p: got True"),
         (lambda: lp_normalize(torch.ones(2, 3), "3"), ValueError, "p: got '3'"),
+        (lambda: lp_normalize(torch.ones(2, 3), 10**400), ValueError, "p: got a number beyond the range of floats, expected"),
     ],
 )
 def test_bad_input_is_refused_in_words(call, kind, message):

@@ -184,6 +184,9 @@ def test_exact_eigenvalues_below_the_floor_are_fitted_on_request():
         (lambda: smoothness_bound(math.nan), ValueError, "d: got nan"),
         (lambda: smoothness_bound("1"), ValueError, "d: got '1'"),
         (lambda: smoothness_bound(True), ValueError, "d: got True"),
+        (lambda: smoothness_bound(10**400), ValueError, "d: got a number beyond the range of floats, expected"),
+        (lambda: power_law(ones(20), 1, 10**5000), ValueError, "last: got a number beyond"),
+        (lambda: power_law(ones(20), 1, 10, floor=10**5000), ValueError, "floor: got a number beyond"),
         (lambda: smoothness_bound(torch.tensor(2.0)), ValueError, "d: got tensor"),
     ],
 )

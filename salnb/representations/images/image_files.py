@@ -61,11 +61,16 @@ def load_images(folder: str | os.PathLike, *, name: str | None = None, train: bo
     """
     if not isinstance(folder, str | os.PathLike):
         raise TypeError(f"folder: got {type(folder).__name__}, expected a path, such as 'data/cifar-10-batches-py'")
-    if name is not None and name not in tuple(READERS):
+    if name is not None and not (isinstance(name, str) and name in READERS):
         raise ValueError(f"name: got {name!r}, expected one of {', '.join(READERS)}, or None")
     if not isinstance(train, bool):
         raise TypeError(f"train: got {train!r}, expected True for the training images or False for those of the test")
-    root = Path(folder).expanduser()
+    try:
+        root = Path(folder).expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"folder: got {str(folder)!r}, whose ~ is no known user's home folder; expected a path without it, or a known user"
+        ) from error
     if not root.is_dir():
         what = "a file" if root.exists() else "no folder"
         raise FileNotFoundError(f"folder: got {str(folder)!r}, which is {what}; expected one with the files of CIFAR-10 or MNIST")

@@ -5,10 +5,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ...common.arguments import check_integers
+from ...common.arguments import check_integers, shown
 
 STRIPE = 64  # pixels, the width of the stripes that part training from test
 STRIPES = ("train", "test")
+MOST_NUMBERS = 10**10  # forty gigabytes of pixels
 
 
 @cache
@@ -63,8 +64,8 @@ def natural_patches(
         (n, 3), int64, of those asked for.
 
     Raises:
-        ValueError: a number out of range, an unknown name of stripes. TypeError: no generator of torch. ImportError: scikit-learn
-        or pillow is not installed.
+        ValueError: a number out of range, an unknown name of stripes. TypeError: no generator of torch; centre, labels or
+        positions neither True nor False. ImportError: scikit-learn or pillow is not installed.
 
     Source: ``sklearn.datasets.load_sample_images``: photographs of 427 × 640 pixels by danielbuechele and vultilion, CC BY 2.0.
 
@@ -75,8 +76,11 @@ def natural_patches(
         >>> x.shape, y.shape
         (torch.Size([5, 768]), torch.Size([5]))
     """
+    for name, value in (("centre", centre), ("labels", labels), ("positions", positions)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}: got {value!r}, expected True or False")
     check_integers(n=(n, 1), size=(size, 2 if centre else 1))
-    if stripes is not None and stripes not in STRIPES:
+    if stripes is not None and not (isinstance(stripes, str) and stripes in STRIPES):
         raise ValueError(f"stripes: got {stripes!r}, expected 'train', 'test' or None")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: got {type(generator).__name__}, expected a torch.Generator or None")
@@ -84,7 +88,9 @@ def natural_patches(
     largest = STRIPE if stripes else min(photos.shape[-2:])
     if size > largest:
         where = "width of a stripe" if stripes else "height of the photographs"
-        raise ValueError(f"size: got {size}, expected at most {largest} pixels, the {where}")
+        raise ValueError(f"size: got {shown(size)}, expected at most {largest} pixels, the {where}")
+    if n * 3 * size**2 > MOST_NUMBERS:
+        raise ValueError(f"n: got {shown(n)} patches of size {size}, expected at most {MOST_NUMBERS // (3 * size**2)} of them")
     places = _drawn(n, size, photos, stripes, generator)
     patches = _cut(photos, places, size)
     if centre:

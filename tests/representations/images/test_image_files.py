@@ -259,6 +259,8 @@ def test_what_is_missing_is_named(tmp_path):
         (lambda: load_images(b"data"), TypeError, "folder: got bytes"),
         (lambda: load_images(".", name="cifar100"), ValueError, "name: got 'cifar100', expected one of cifar10, mnist, or None"),
         (lambda: load_images(".", name=["mnist"]), ValueError, "name: got"),
+        (lambda: load_images(".", name=numpy.array(["mnist", "cifar10"])), ValueError, "name: got array"),
+        (lambda: load_images("~nosuchuser/x"), FileNotFoundError, "folder: got '~nosuchuser/x', whose ~ is no known user"),
         (lambda: load_images(".", train="test"), TypeError, "train: got 'test', expected True"),
     ],
 )
