@@ -11,6 +11,7 @@ from ..common.denormals import flushed_denormals
 from ..common.progress import progress_bar
 from .krotov_hopfield import KrotovHopfieldLayer, check_values
 
+MOST_UPDATES = 10**9
 RECORDS = 20  # rows of the history, at most
 SHORT = 0.9  # in units of R: converged units are not shorter, and from such a start the first winner wins for ever
 
@@ -105,6 +106,8 @@ def _check(
     layer.check_images(x)
     check_values(x)
     check_integers(updates=(updates, 1), batch=(batch, 1))
+    if updates > MOST_UPDATES:
+        raise ValueError(f"updates: got {shown(updates)}, expected at most {MOST_UPDATES:.0e}")
     if batch > x.shape[-2]:
         raise ValueError(f"batch: got {shown(batch)}, but x has only {x.shape[-2]} images; expected at most as many")
     if not 0 < as_float(lr) <= torch.finfo(layer.weight.dtype).max:

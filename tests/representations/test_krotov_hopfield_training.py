@@ -129,6 +129,7 @@ def test_what_cannot_be_trained_is_refused():
         (dict(lr=10**400), ValueError, "lr: got a number beyond the range of floats"),
         (dict(progress="no"), TypeError, "progress: got"),
         (dict(batch=10**5000), ValueError, "batch: got a number beyond"),
+        (dict(updates=10**20), ValueError, "updates: got 10{20}, e"),
         (dict(generator=0), TypeError, "generator: got int"), (dict(layer=torch.nn.Linear(9, 2)), TypeError, "layer: got Linear"),
         (dict(x=x.numpy()), TypeError, "numpy"), (dict(x=x.long()), ValueError, "int64"), (dict(x=x[0]), ValueError, "unsqueeze"),
         (dict(x=hole), ValueError, r"NaN or infinite, the first at \(3, 2\)"), (dict(x=dark), ValueError, "every pixel is 0"),
