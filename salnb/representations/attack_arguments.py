@@ -92,12 +92,14 @@ def standing(z: Tensor, y: Tensor, own: Tensor) -> Standing:
     return Standing(z.argmax(-1) != y, loss)
 
 
-def attacked(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, clamp: Box = None) -> Attacked:
-    """The arguments of an attack, checked and with all leading dimensions; calls the logits once, at x."""
+def attacked(
+    logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, clamp: Box = None, *, size: str = "epsilon"
+) -> Attacked:
+    """The arguments of an attack, checked and with all leading dimensions; calls the logits once. ``size``: epsilon by name."""
     refuse_training(logits)
     check_floats("x", x, "(..., B, D)", dims=2)
     check_labels(x, y)
-    sizes, (low, high) = check_epsilon(epsilon, x), check_box(clamp, x)
+    sizes, (low, high) = check_epsilon(epsilon, x, size), check_box(clamp, x)
     with torch.inference_mode(False), torch.no_grad():
         x, y, sizes = x.detach().clone(), y.detach().long().clone(), sizes.clone()
         z = outputs(logits, x)
@@ -105,7 +107,7 @@ def attacked(logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, clam
         if bool(((y < 0) | (y >= classes)).any()):
             raise ValueError(f"y: got labels from {int(y.min())} to {int(y.max())}, expected 0 to {classes - 1}, as logits has "
                              f"{classes} classes")  # fmt: skip
-        lead = common_shape(x, y, sizes, z)
+        lead = common_shape(x, y, sizes, z, size)
         x, y, z, sizes = x.expand(*lead, -1), y.expand(lead), z.expand(*lead, -1), sizes.expand(lead).unsqueeze(-1)
         check_finite(z, "logits: for x as it is")
         own = torch.arange(classes, device=x.device) == y.unsqueeze(-1)
@@ -130,10 +132,10 @@ def check_reach(sound: Tensor, given: Attacked, what: str) -> None:
         )
 
 
-def common_shape(x: Tensor, y: Tensor, sizes: Tensor, z: Tensor) -> tuple[int, ...]:
+def common_shape(x: Tensor, y: Tensor, sizes: Tensor, z: Tensor, size: str) -> tuple[int, ...]:
     """(..., B): the leading dimensions of all four together. Labels bring none of their own: one-hot rows would pass for them."""
     shape = tuple(z.shape[:-1])
-    for name, given in (("x", x.shape[:-1]), ("epsilon", sizes.shape), ("y", y.shape)):
+    for name, given in (("x", x.shape[:-1]), (size, sizes.shape), ("y", y.shape)):
         fits = given[-1:] in ((), (1,), x.shape[-2:-1])
         before = shape
         try:
@@ -142,10 +144,10 @@ def common_shape(x: Tensor, y: Tensor, sizes: Tensor, z: Tensor) -> tuple[int, .
             shape = None
         if name == "y" and (shape is None or math.prod(shape) > math.prod(before)):
             raise ValueError(f"y: got shape {tuple(given)}, expected (B,) = {before[-1:]} or leading dimensions that x, logits "
-                             f"or epsilon have too, (..., B) = {before}; give one-hot labels as y.argmax(-1), and expand x for "
+                             f"or {size} have too, (..., B) = {before}; give one-hot labels as y.argmax(-1), and expand x for "
                              "several labels of one image")  # fmt: skip
         if shape is None:
-            hint = "; one number per replica is a tensor (..., 1)" if name == "epsilon" else ""
+            hint = "; one number per replica is a tensor (..., 1)" if name == size else ""
             raise ValueError(f"{name}: got leading dimensions {tuple(given)}, expected some that broadcast with those of logits, "
                              f"(..., B) = {tuple(z.shape[:-1])}{hint}")  # fmt: skip
     return shape
@@ -165,6 +167,7 @@ def outputs(logits: Logits, x: Tensor, shape: tuple[int, ...] | None = None) -> 
                    "with functools.partial") from error  # fmt: skip
     if not isinstance(z, Tensor):
         raise TypeError(f"logits: returned {type(z).__name__} {came}, expected a tensor (..., B, C)")
+    check_dense("logits: their result", z)
     if not z.is_floating_point():
         raise TypeError(f"logits: returned {z.dtype} {came}, expected floating-point numbers, one per class")
     if z.device != x.device:
@@ -200,10 +203,17 @@ def check_labels(x: Tensor, y: Tensor) -> None:
         raise TypeError(f"y: got {type(y).__name__}, expected a tensor (B,) or (..., B) of class numbers")
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise TypeError(f"y: got dtype {y.dtype}, expected integers, the numbers of the classes; convert with .long()")
+    check_dense("y", y)
     if y.ndim < 1 or y.shape[-1] != x.shape[-2]:
         raise ValueError(f"y: got shape {tuple(y.shape)}, expected (B,) or (..., B) with B = {x.shape[-2]}, a class per image")
     if y.device != x.device:
         raise ValueError(f"y: on {y.device}, but x is on {x.device}; move one of them")
+
+
+def check_dense(name: str, value: Tensor) -> None:
+    """Refuses a sparse tensor."""
+    if value.layout != torch.strided:
+        raise ValueError(f"{name}: got layout {value.layout}, expected a dense tensor; convert with .to_dense()")
 
 
 def check_epsilon(epsilon: float | Tensor, x: Tensor, name: str = "epsilon") -> Tensor:
@@ -211,6 +221,7 @@ def check_epsilon(epsilon: float | Tensor, x: Tensor, name: str = "epsilon") -> 
     if isinstance(epsilon, Tensor):
         if epsilon.dtype == torch.bool or epsilon.is_complex():
             raise TypeError(f"{name}: got dtype {epsilon.dtype}, expected real numbers")
+        check_dense(name, epsilon)
         if epsilon.ndim and epsilon.device != x.device:
             raise ValueError(f"{name}: on {epsilon.device}, but x is on {x.device}; move one of them")
     elif not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool):

@@ -1,6 +1,7 @@
 """Robustness: how much an image must change before the class flips, and how many images stand up to every attack."""
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 
@@ -97,6 +98,8 @@ def worst_case(
         raise TypeError(f"attacks: got {type(attacks).__name__}, expected a dictionary {{name: attack}}")
     if not attacks or "worst" in attacks:
         raise ValueError(f"attacks: got the names {list(attacks)}, expected at least one, and none of them 'worst'")
+    for name, attack in attacks.items():
+        check_attack(attack, f"attacks[{name!r}]")
     given = attacked(logits, x, y, epsilon)
     right, every = {}, torch.ones_like(given.y, dtype=torch.bool)
     for name, attack in attacks.items():
@@ -110,7 +113,8 @@ def worst_case(
 def scan(logits: Logits, x: Tensor, y: Tensor, attack: Attack, epsilons: Tensor | list[float]) -> tuple[Tensor, Tensor]:
     """ε* and the length of the perturbation there, both (..., B)."""
     grid = check_grid(epsilons, x)
-    given = attacked(logits, x, y, grid[0])
+    check_attack(attack, "attack")
+    given = attacked(logits, x, y, grid[0], size="epsilons")
     wide = [sizes.expand(given.y.shape) for sizes in grid]
     steps = grid.tolist() if grid.ndim == 1 else wide
     critical = torch.where(given.clean.wrong, 0.0, given.x.new_full((), math.inf))
@@ -140,10 +144,21 @@ def scan(logits: Logits, x: Tensor, y: Tensor, attack: Attack, epsilons: Tensor 
     return critical, length
 
 
-def moved_by(attack: Attack, name: str, logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, images: Tensor) -> Tensor:
-    """What the attack makes of the images (..., B, D), after a check of its kind and shape, in the shape of all images."""
+def check_attack(attack: Attack, name: str) -> None:
+    """An attack can be called with four arguments in their order. Errors that it raises itself are left as they are."""
     if not callable(attack):
         raise TypeError(f"{name}: got {type(attack).__name__}, expected a callable (logits, x, y, epsilon) -> x'")
+    try:
+        inspect.signature(attack).bind(*("logits", "x", "y", "epsilon"))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ValueError) and not isinstance(attack, functools.partial):  # what is built in may say no signature
+            return
+        raise TypeError(f"{name}: must be callable as (logits, x, y, epsilon), but: {error}; leave these four open, and set all "
+                        "others by name, as in partial(gaussian_noise, direction=…)") from error  # fmt: skip
+
+
+def moved_by(attack: Attack, name: str, logits: Logits, x: Tensor, y: Tensor, epsilon: float | Tensor, images: Tensor) -> Tensor:
+    """What the attack makes of the images (..., B, D), checked, in the shape of all images."""
     moved, wide = attack(logits, x, y, epsilon), tuple(images.shape)
     if not isinstance(moved, Tensor) or moved.dtype != images.dtype or moved.device != images.device:
         came = f"{moved.dtype} on {moved.device}" if isinstance(moved, Tensor) else type(moved).__name__
@@ -169,11 +184,13 @@ def check_grid(epsilons: Tensor | list[float], x: Tensor) -> Tensor:
     """The grid (G,) or (G, ...) in the dtype of the images: finite, at least 0, ascending along its first dimension."""
     check_floats("x", x, "(..., B, D)", dims=2)
     if isinstance(epsilons, list | tuple):
-        sizes = [check_epsilon(size, x, "epsilons") for size in epsilons]
+        if not epsilons:
+            raise ValueError(f"epsilons: got an empty {type(epsilons).__name__}, which holds no number")
+        sizes = [check_epsilon(size, x, f"epsilons: entry {place}") for place, size in enumerate(epsilons)]
         if len({size.shape for size in sizes}) > 1:
             shapes = sorted({tuple(size.shape) for size in sizes})
             raise ValueError(f"epsilons: got entries of the shapes {shapes}, expected one shape of all")
-        epsilons = torch.stack(sizes) if sizes else x.new_zeros(0)
+        epsilons = torch.stack(sizes)
     if not isinstance(epsilons, Tensor) or epsilons.ndim == 0:
         kind = "a single number" if isinstance(epsilons, Tensor | float | int) else type(epsilons).__name__
         raise TypeError(f"epsilons: got {kind}, expected a list of numbers or a tensor (G,) in ascending order")

@@ -52,9 +52,10 @@ def test_images(name, x, kind, words):
     (1 + torch.arange(12) % 4, ValueError, "y: got labels from 1 to 4, expected 0 to 3"),
     (torch.arange(12) % 4 - 1, ValueError, "y: got labels from -1 to 2, expected 0 to 3"),
     (nn.functional.one_hot(Y, 4), ValueError, r"y: got shape \(12, 4\), expected \(B,\)"),
+    (Y.to_sparse(), ValueError, r"y: got layout torch.sparse_coo, expected a dense tensor; .*to_dense"),
     (Y[0], ValueError, r"y: got shape \(\), expected \(B,\)"),
     (Y[:1], ValueError, r"y: got shape \(1,\), expected \(B,\) or"),
-], ids=range(8))  # fmt: skip
+], ids=range(9))  # fmt: skip
 def test_labels(name, y, kind, words):
     with pytest.raises(kind, match=words):
         FUNCTIONS[name](LOGITS, X, y, 0.1)
@@ -98,6 +99,7 @@ SIZES = [
     (numpy.full(12, 0.1), TypeError, "got ndarray"),
     (torch.full((12,), -1), ValueError, "got -1.0 to -1.0"),
     (torch.zeros(0), ValueError, "holds no number"),
+    (torch.full((12,), 0.1).to_sparse(), ValueError, "got layout torch.sparse_coo, expected a dense tensor; .*to_dense"),
     (torch.ones(12, dtype=torch.bool), TypeError, "got dtype torch.bool"),
     (torch.ones(5), ValueError, r"got leading dimensions \(5,\), expected some that broadcast .* \(12,\)"),
 ]
@@ -152,11 +154,12 @@ def test_a_box_may_be_open():
     (X, TypeError, "logits: got Tensor, expected a callable"),
     (lambda x: x.numpy(), TypeError, "logits: returned ndarray"),
     (lambda x: x.argmax(-1, keepdim=True), TypeError, "logits: returned torch.int64"),
+    (lambda x: LOGITS(x).to_sparse(), ValueError, "logits: their result: got layout torch.sparse_coo"),
     (lambda x: x[:, 0], ValueError, r"logits: returned \(12,\)"),
     (lambda x: x[:, :1], ValueError, r"logits: returned \(12, 1\) .* two classes or more"),
     (lambda x: x[1:], ValueError, r"logits: returned \(11, 8\)"),
     (lambda x: x / 0, ValueError, "logits: for x as it is: 96 of 96 numbers are NaN or infinite"),
-], ids=range(7))  # fmt: skip
+], ids=range(8))  # fmt: skip
 def test_logits(name, logits, kind, words):
     with pytest.raises(kind, match=words):
         FUNCTIONS[name](logits, X, Y, 0.1)

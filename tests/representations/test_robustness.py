@@ -154,24 +154,29 @@ def test_one_network_has_one_number():
     assert critical.shape == (12,) and critical.dtype == torch.float32 and set(critical.tolist()) <= {0, 1, 2, 3, math.inf}
 
 
-GRIDS = [([], "holds no number"), ([0.1, 0.1], "ascend strictly"), ([0.2, 0.1], "ascend"), ([-0.1, 0.1], "0 or more"),
+GRIDS = [([], "got an empty list, which holds no number"), ((), "got an empty tuple"), ([0.1, 0.1], "ascend strictly"),
+         ([0.2, 0.1], "ascend"), ([-0.1, 0.1], "0 or more"),
          ([0.1, math.nan], "finite"), ([0.1, math.inf], "finite"), (torch.zeros(0), "holds no number"),
          (torch.tensor([1.0, 1.0 + 1e-9], dtype=torch.float64), "ascend strictly in torch.float32"),
          ([torch.ones(12), torch.tensor(2.0)], "entries of the shapes"),
-         (torch.rand(3, 5).cumsum(0), "epsilon: got leading dimensions")]  # fmt: skip
+         ([0.1, -0.5], "entry 1: got -0.5"), ([0.1, torch.zeros(0)], r"entry 1: got a tensor of shape \(0,\)"),
+         (torch.tensor([0.1, 0.2]).to_sparse(), "got layout torch.sparse_coo, expected a dense tensor"),
+         ([torch.ones(12).to_sparse()], "entry 0: got layout torch.sparse_coo"),
+         (torch.rand(3, 5).cumsum(0), r"got leading dimensions \(5,\)"),
+         ([torch.ones(5), 2 * torch.ones(5)], r"got leading dimensions \(5,\)")]  # fmt: skip
 
 
 @pytest.mark.parametrize("grid, words", GRIDS, ids=str)
 def test_a_grid_that_is_none(grid, words):
     logits, x, y = curved((), dtype=torch.float32)
-    with pytest.raises(ValueError, match=f"epsilon.*{words}|{words}"):
+    with pytest.raises(ValueError, match=f"^epsilons: .*{words}"):
         critical_perturbation(logits, x, y, fgsm, grid)
 
 
 @pytest.mark.parametrize("grid", [0.1, torch.tensor(0.1), "abc", None, ["a"], [True], torch.linspace(0, 1, 3).numpy()], ids=repr)
 def test_a_grid_of_another_kind(grid):
     logits, x, y = curved((), dtype=torch.float32)
-    with pytest.raises(TypeError, match="epsilons: got"):
+    with pytest.raises(TypeError, match="epsilons: (entry 0: )?got"):
         critical_norm(logits, x, y, fgsm, grid)
 
 
@@ -191,6 +196,36 @@ def test_an_attack_that_is_none(attack, kind, words):
         critical_perturbation(logits, x, y, attack, [0.1])
     with pytest.raises(kind, match=words.replace("attack", r"attacks\['mine'\]")):
         worst_case(logits, x, y, {"mine": attack}, 0.1)
+
+
+UNBOUND = [gaussian_noise, functools.partial(fgsm, epsilon=0.1), functools.partial(pgd, X=1), lambda f, x: x, lambda: None,
+           functools.partial(fgsm, 1), lambda f, x, y, epsilon, *, size: x]  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", UNBOUND, ids=range(7))
+def test_an_attack_that_cannot_be_called_with_four_arguments(attack):
+    logits, x, y = curved(dtype=torch.float32)
+    words = r": must be callable as \(logits, x, y, epsilon\), .* partial\(gaussian_noise, direction=…\)"
+    for labels in (y, (y + 1) % 4):
+        for function in (critical_perturbation, critical_norm):
+            with pytest.raises(TypeError, match="^attack" + words):
+                function(logits, x, labels, attack, [0.1])
+        with pytest.raises(TypeError, match=r"^attacks\['mine'\]" + words):
+            worst_case(logits, x, labels, {"fgsm": fgsm, "mine": attack}, 0.1)
+
+
+def test_an_error_of_the_attack_itself_passes_unchanged():
+    logits, x, y = curved(dtype=torch.float32)
+
+    def own(*given):
+        raise TypeError("attack() takes 2 positional arguments but 4 were given")
+
+    with pytest.raises(TypeError, match="^attack.. takes 2 positional"):
+        critical_perturbation(logits, x, y, own, [0.1])
+    with pytest.raises(TypeError, match="^direction: got NoneType"):
+        critical_perturbation(logits, x, y, functools.partial(gaussian_noise, direction=None), [0.1])
+    with pytest.raises(TypeError, match="^generator: got int"):
+        worst_case(logits, x, y, {"mine": functools.partial(sign_search, generator=3)}, 0.1)
 
 
 def test_attacks_that_are_no_dictionary_or_have_the_name_that_is_taken():
