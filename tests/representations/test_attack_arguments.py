@@ -310,13 +310,13 @@ def ways(net):
     yield from (Wrapped(net), Wrapped(net).logits, functools.partial(net), lambda x: by_its_global_name(x))
     yield from (lambda x, net=net: net(x), lambda x, *, net=net: net(x), lambda x: (lambda z: NET(z))(x))
     plain, slotted = types.SimpleNamespace(net=net), Slotted(net)
-    held = {"a": plain}
+    held, several = {"a": plain}, [plain]
     outer = types.SimpleNamespace(inner=plain)
     plain.itself = outer
     yield from (lambda x: plain.net(x), lambda x: held["a"].net(x), lambda x: outer.inner.net(x), lambda x: [plain][0].net(x))
     yield from (slotted, slotted.__call__, lambda x: slotted.net(x), Named(), Named().__call__)
     kind = type("Kind", (), {"net": net})
-    yield from (lambda x: kind.net(x), lambda x: kind().net(x), functools.partial(lambda h, x: h[0].net(x), [plain]))
+    yield from (lambda x: kind.net(x), lambda x: kind().net(x), functools.partial(lambda x: several[0].net(x)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
