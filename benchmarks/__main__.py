@@ -37,6 +37,19 @@ def key(name: str, device: str) -> str:
     return name if device == "cpu" else f"{name}@{device}"
 
 
+def elsewhere(before: dict, here: dict) -> list[dict]:
+    """What other machines found for a row: their list so far, and the row that this measurement replaces, if it is another's.
+
+    >>> elsewhere({"ratio": 0.4, "low": 0.3, "high": 0.5, "peer": "a", "machine": {"processor": "A"}}, {"processor": "B"})
+    [{'ratio': 0.4, 'low': 0.3, 'high': 0.5, 'peer': 'a', 'machine': {'processor': 'A'}}]
+    """
+    found = [row for row in before.get("elsewhere", []) if row["machine"] != here]
+    if "ratio" in before and before["machine"] != here:
+        found = [row for row in found if row["machine"] != before["machine"]]
+        found.append({name: before[name] for name in ("ratio", "low", "high", "peer", "machine")})
+    return found
+
+
 def say(text: str) -> None:
     """One line that the next one overwrites, for a person who watches."""
     if sys.stderr.isatty():
@@ -66,7 +79,9 @@ def main(arguments: list[str] | None = None) -> None:
                 found = ({"series": measure_growth(libraries, say=say)} if name == "growth"
                          else measure_row(rows[name], libraries, given.rounds, say))  # fmt: skip
                 found |= {"wall": round(time.monotonic() - began), "code": code, "provenance": provenance()}
-                write(NAME, {**read(NAME), place: found | {"machine": machine(given.device)}})
+                here = machine(given.device)
+                found |= {"machine": here, "elsewhere": elsewhere(read(NAME).get(place, {}), here)}
+                write(NAME, {**read(NAME), place: found})
                 say("")
             if name in rows:
                 print(row_text(read(NAME)[place]) + "\n", flush=True)

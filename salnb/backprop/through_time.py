@@ -1,5 +1,7 @@
 """Backpropagation through time for a tanh network, derived by hand; its gradients equal those of automatic differentiation."""
 
+from numbers import Integral
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ def backprop_through_time(
     """
     if not isinstance(rnn, TanhRNN):
         raise TypeError(f"rnn: got {type(rnn).__name__}, expected TanhRNN; other modules learn through autograd")
-    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+    if window is not None and (isinstance(window, bool) or not isinstance(window, Integral) or window < 1):
         raise ValueError(f"window: got {window!r}, expected None or an integer >= 1")
     replicas, exact = rnn.replicas, torch.autocast(inputs.device.type, enabled=False)  # it does not convert products in place
     with torch.inference_mode(False), torch.no_grad(), exact:  # tensors of inference mode could not be differentiated below

@@ -1,32 +1,32 @@
 """Checks of arguments for several rooms. Each check raises a ValueError that names the argument and what was expected."""
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 
 def check_sizes(**sizes: int) -> None:
     """Checks that each size is a positive integer; the numbers of inputs and outputs, ``n_in`` and ``n_out``, may be 0."""
     for name, size in sizes.items():
         smallest = 0 if name in ("n_in", "n_out") else 1
-        if not isinstance(size, int) or isinstance(size, bool) or size < smallest:
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < smallest:
             raise ValueError(f"{name}: got {size!r}, expected an integer >= {smallest}")
 
 
 def as_shape(name: str, sizes: int | tuple[int, ...]) -> tuple[int, ...]:
     """Returns a positive integer, or a tuple of positive integers, as a tuple."""
-    if not isinstance(sizes, (int, tuple, list)):
+    if not isinstance(sizes, (Integral, tuple, list)):
         raise ValueError(f"{name}: got {sizes!r}, expected a positive integer or a tuple of them")
-    shape = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    shape = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
     for size in shape:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ValueError(f"{name}: got {sizes!r}, expected a positive integer or a tuple of them")
-    return shape
+    return tuple(int(size) for size in shape)
 
 
 def check_integers(**integers: tuple[int, int]) -> None:
     """Checks that each argument is an integer and at least its least value: ``check_integers(n_steps=(n_steps, 1))``."""
     for name, (value, least) in integers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name}: got {value!r}, expected an integer >= {least}")
 
 

@@ -1,6 +1,7 @@
 """Lyapunov exponents of any step function, by evolving tangents and taking QR decompositions."""
 
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ def check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None
     if k > state.shape[-1]:
         n = state.shape[-1]
         raise ValueError(f"k: got {k}, but a state of {n} units has only that many exponents; use k <= {n}")
-    if qr_every != "auto" and (isinstance(qr_every, bool) or not isinstance(qr_every, int) or qr_every < 1):
+    if qr_every != "auto" and (isinstance(qr_every, bool) or not isinstance(qr_every, Integral) or qr_every < 1):
         raise ValueError(f"qr_every: got {qr_every!r}, expected an integer >= 1 or 'auto'")
     if inputs is not None and len(inputs) != n_warmup + n_steps:
         raise ValueError(f"inputs: got {len(inputs)} time steps, expected n_warmup + n_steps = {n_warmup + n_steps}")

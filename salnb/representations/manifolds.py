@@ -7,6 +7,7 @@ squared amplitudes halved, each twice. About |k|^d waves are slower than |k|, so
 
 import itertools
 import math
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -106,7 +107,7 @@ def torus_responses(angles: Tensor | int, units: int, alpha: float, *, d: int | 
     check_integers(d=(d, 1))
     if d > MOST_DIMENSIONS:
         raise ValueError(f"d: got {shown(d)}, expected at most {MOST_DIMENSIONS} dimensions")
-    if isinstance(angles, bool) or not isinstance(angles, int):
+    if isinstance(angles, bool) or not isinstance(angles, Integral):
         raise TypeError(f"angles: got {type(angles).__name__}, expected a tensor in radians, or an integer number of angles")
     if angles**d * units > MOST_NUMBERS:
         raise ValueError(
