@@ -69,6 +69,10 @@ class RowSAL:
         """Takes the inputs for the next ``step()``, which uses the states to which they lead."""
         self._inputs = inputs
 
+    def discard(self) -> None:
+        """Forgets the observed inputs."""
+        self._inputs = None
+
     def detach(self) -> None:
         """There are no hooks to remove."""
 

@@ -6,34 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from ..sensitivity.formulas import neuron_sensitivity
-from .layers import WatchedLayer, find_layers
-from .recording import PassRecorder
-from .update import samples_of
+from .layers import WatchedLayer
+from .look.survey import survey
+from .passes.no_pass import why_no_pass
+from .passes.recording import PassRecorder
+from .passes.sums import samples_of
+from .report import Table, report_rows
 
 COLUMNS = ("layer", "neurons", "mean", "rms", "log_sensitivity", "below_half", "saturated", "dead")
 SATURATED = 0.05  # a neuron is called saturated while its mean slope is below this share of the largest slope it could have
-LARGEST_SLOPE = {"sigmoid": 0.25, "gelu": 1.129}  # for all other known activations it is 1
-
-
-class Table(list):
-    """Rows as plain dictionaries, which ``pandas.DataFrame`` takes as they are; a notebook shows them as a table."""
-
-    def _cells(self) -> list[list[str]]:
-        return [[f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()] for row in self]
-
-    def __repr__(self) -> str:
-        if not self:
-            return "(no pass seen yet)"
-        lines = [list(self[0]), *self._cells()]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-
-    def _repr_html_(self) -> str:
-        if not self:
-            return "<p>no pass seen yet</p>"
-        head = "".join(f"<th>{name}</th>" for name in self[0])
-        body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>" for cells in self._cells())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+LARGEST_SLOPE = {"sigmoid": 0.25, "gelu": 1.129, "silu": 1.0999, "mish": 1.0885, "selu": 1.7581, "hardswish": 1.5,
+                 "hardsigmoid": 1 / 6}  # for all other known activations it is 1
 
 
 def layer_row(layer: WatchedLayer, sensitivity: Tensor, slope: Tensor) -> dict[str, object]:
@@ -57,7 +40,8 @@ class SensitivityMonitor:
     r"""Watches the sensitivities of a model's layers from inside a ``with`` block.
 
     Args:
-        model: any model that ``SAL`` could be attached to; calls in training and in evaluation mode both count.
+        model: any model; calls in training and in evaluation mode both count. It looks at the first pass as ``SAL`` does, and
+            also measures layers that are frozen or whose weights are parametrized.
         layers: as in ``SAL``.
 
     Attributes:
@@ -78,8 +62,9 @@ class SensitivityMonitor:
     """
 
     def __init__(self, model: nn.Module, layers=None) -> None:
+        found = survey(model, layers, measure_only=True)
         self.history = Table()
-        self._model, self._layers = model, find_layers(model, layers)
+        self._model, self._rows, self._layers = model, found.rows, found.layers
         self._recorder: PassRecorder | None = None
         self._passes = 0
 
@@ -90,23 +75,39 @@ class SensitivityMonitor:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.history.empty = self._reason()
         self._recorder.remove()
         self._recorder = None
+
+    def report(self) -> Table:
+        """A row for each Linear, convolution and recurrent layer: whether it is measured, its activation, and why not."""
+        return report_rows(self._rows, frozen_too=True)
+
+    def _reason(self) -> str:
+        """Why there is no row yet."""
+        if self._recorder is not None and not self._recorder.passes:
+            return f"no pass seen: {why_no_pass(self._model, self._recorder, False)}"
+        if self._recorder is not None and not self._passes:
+            return f"no layer of this model could be measured:\n{self.report()!r}"
+        return self.history.empty
 
     @torch.no_grad()
     def _add(self) -> None:
         calls = self._recorder.observations()
         self._recorder.finished = None
         for layer, observed in zip(self._layers, calls, strict=True):
+            if not observed:
+                continue
             pre_activation = samples_of(layer, observed)[1]
-            sensitivity = neuron_sensitivity(layer.weight, pre_activation, layer.activation)
+            weight = layer.effective_weight().to(pre_activation.dtype)
+            sensitivity = neuron_sensitivity(weight, pre_activation, layer.activation)
             row = layer_row(layer, sensitivity, layer.activation.slope(pre_activation))
             self.history.append({"pass": self._passes, **row})
-        self._passes += 1
+        self._passes += any(calls)
 
     def summary(self) -> Table:
-        """A row per layer: the means over all passes seen so far."""
-        rows = Table()
+        """A row per layer: the means over all passes seen so far. Without rows the table says why there are none."""
+        rows = Table(empty=self._reason())
         for layer in self._layers:
             seen = [row for row in self.history if row["layer"] == layer.name]
             if seen:

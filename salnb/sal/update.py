@@ -13,6 +13,7 @@ from ..sensitivity.activations import Activation
 from ..sensitivity.formulas import absolute_slope_and_derivative, log_sensitivity
 from .hooks import Observation
 from .layers import WatchedLayer
+from .passes.sums import Sums, flat_calls, stacked, working_dtype
 from .rule import next_average, pull
 
 
@@ -49,30 +50,6 @@ class Measure(NamedTuple):
     log_sensitivity: Tensor  # (L, ...), of this pass alone
 
 
-def flat_calls(layer: WatchedLayer, calls: Sequence[Observation]) -> Sequence[Observation]:
-    r"""Each call's inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N), time steps being further samples."""
-    dimensions = layer.weight.ndim
-    for x, u in calls:
-        if x.shape != u.shape or u.ndim != dimensions:
-            break
-    else:
-        return calls
-    *replicas, _, m = layer.weight.shape
-
-    def flat(tensor: Tensor) -> Tensor:
-        lead = tensor.ndim - len(replicas) - 2  # time dimensions in front of the replicas
-        if replicas and lead > 0:
-            tensor = tensor.movedim(tuple(range(lead)), tuple(range(-lead - 2, -2)))
-        return tensor.reshape(*replicas, -1, tensor.shape[-1])
-
-    return [(flat(x.expand(*u.shape[:-1], m)), flat(u)) for x, u in calls]
-
-
-def samples_of(layer: WatchedLayer, calls: Sequence[Observation]) -> Observation:
-    r"""All samples and time steps a layer saw: inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N)."""
-    return tuple(torch.cat(parts, -2).to(layer.weight.dtype) for parts in zip(*flat_calls(layer, calls), strict=True))
-
-
 def total(tensors: Iterable[Tensor]) -> Tensor:
     """The sum of the tensors. Python's own ``sum`` would add them to 0 first, one more pass over memory."""
     return reduce(Tensor.add, tensors)
@@ -88,13 +65,14 @@ class Stack:
     weight: Tensor  # (L, ..., N, M), which ``move`` writes to
     mask: Tensor | None  # (L, ..., N, M)
     pieces: Sequence[Piece]
-    activation: Activation
+    activation: Activation | None  # None if there are only sums
     old: Tensor | None  # (L, ..., N)
     lr: Tensor  # (L, 1, ...), as the next two
     target: Tensor
     decay: Tensor
     rule: str
     average: str
+    sums: Sums | None = None  # (L, ...), of passes before this one
 
     @property
     def _connected(self) -> Tensor:
@@ -113,13 +91,15 @@ class Stack:
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
         """The length of w and the means of |f'| and f'² over the samples, each (L, ..., N)."""
-        first = total(absolute_slope.sum(-2) for absolute_slope, _ in self._responses)
-        second = total(absolute_slope.square().sum(-2) for absolute_slope, _ in self._responses)
+        before = ([], []) if self.sums is None else ([self.sums.slope], [self.sums.square])
+        first = total([*before[0], *(absolute_slope.sum(-2) for absolute_slope, _ in self._responses)])
+        second = total([*before[1], *(absolute_slope.square().sum(-2) for absolute_slope, _ in self._responses)])
         return torch.linalg.vector_norm(self._connected, dim=-1), first / self._samples, second / self._samples
 
-    @property
-    def _samples(self) -> int:
-        return sum(absolute_slope.shape[-2] for absolute_slope, _ in self._responses)
+    @cached_property
+    def _samples(self) -> int | Tensor:
+        here = sum(absolute_slope.shape[-2] for absolute_slope, _ in self._responses)
+        return here if self.sums is None else here + self.sums.count
 
     def measure(self) -> Measure:
         norm, first, second = self._moments
@@ -143,8 +123,9 @@ class Stack:
         some = slice(None) if len(moving) == len(self.weight) else moving
         weight, mask, by_bias = self.weight[some], None if self.mask is None else self.mask[some], []
         weight.addcmul_(self._connected[some], stretch[some].unsqueeze(-1))
-        if moving and self.activation.curvature is not torch.zeros_like:
-            share = (share[some] / self._samples).unsqueeze(-2)
+        if moving and (self.activation is None or self.activation.curvature is not torch.zeros_like):
+            samples = self._samples if self.sums is None else self._samples[some]
+            share = (share[some] / samples).unsqueeze(-2)
             for piece, (_, derivative_of) in zip(self.pieces, self._responses, strict=True):
                 slope_derivative, inputs = derivative_of()[some].mul_(share), self._join([x for x, _ in piece[i]] for i in moving)
                 if mask is None:
@@ -152,6 +133,10 @@ class Stack:
                 else:
                     weight.add_((slope_derivative.mT @ inputs).mul_(mask))
                 by_bias.append(slope_derivative.sum(-2))
+            if self.sums is not None:
+                share = share.squeeze(-2)
+                weight.add_(self.sums.by_weight[some] * share.unsqueeze(-1))
+                by_bias.append(self.sums.by_bias[some] * share)
         return weight, total(by_bias) if by_bias else torch.zeros_like(stretch[some])
 
 
@@ -176,11 +161,19 @@ def pieces_of(calls: Sequence[Observation], at_once: float) -> list[Piece]:
     return portions
 
 
+def rounding_of(state: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor | None:
+    """What rounding to a half type has taken from a parameter so far (float32), or None; see ``write_rounded``."""
+    lost = state.get(name)
+    return None if lost is None or lost.shape != like.shape else lost
+
+
 def stack_layers(
     layers: Sequence[WatchedLayer],
     observations: Sequence[Sequence[Observation]],
     groups: Sequence[Mapping[str, object]],
     averages: Sequence[Tensor | None],
+    sums: Sequence[Sums | None],
+    states: Sequence[Mapping[str, Tensor]],
 ) -> Iterator[tuple[list[int], Stack]]:
     """Groups layers that can be computed in one batched product; yields their indices and the stack.
 
@@ -189,38 +182,84 @@ def stack_layers(
     samples = [flat_calls(layer, calls) for layer, calls in zip(layers, observations, strict=True)]
     alike: dict[tuple, list[int]] = {}
     for i, (layer, group, calls) in enumerate(zip(layers, groups, samples, strict=True)):
-        weight, (inputs, pre) = layer.weight, calls[0]
-        key = (i if len(calls) > 1 else None, weight.shape, inputs.shape, pre.shape, weight.dtype, weight.device,
-               layer.activation, layer.mask is None, averages[i] is None, group["rule"], group["average"])  # fmt: skip
+        weight, shapes = layer.weight, [(inputs.shape, pre.shape) for inputs, pre in calls[:1]]
+        key = (i if len(calls) > 1 else None, weight.shape, *shapes, weight.dtype, weight.device, weight.requires_grad,
+               layer.activation if calls else None, layer.mask is None, averages[i] is None, sums[i] is None,
+               group["rule"], group["average"])  # fmt: skip
         alike.setdefault(key, []).append(i)
     for same in alike.values():
-        first, group, pre = layers[same[0]], groups[same[0]], samples[same[0]][0][1]
+        first, group, calls = layers[same[0]], groups[same[0]], samples[same[0]]
         at_once = AT_ONCE.get(first.weight.device.type, float("inf"))
         together = TOGETHER.get(first.weight.device.type, float("inf"))
-        count = int(min(len(same), max(1, together // max(first.weight.numel(), pre.numel()))))
-        numbers = first.weight.new_tensor([[groups[i][name] for i in same] for name in ("lr", "target", "decay")])
-        numbers = numbers.view(3, -1, *[1] * (first.weight.ndim - 1))
+        size = max(first.weight.numel(), calls[0][1].numel() if calls else 0)
+        count = int(min(len(same), max(1, together // size)))
+        dtype = working_dtype(first.weight.dtype)
+        rates = [[group_of["lr"] if moves(layers[i]) else 0.0 for i, group_of in ((i, groups[i]) for i in same)],
+                 *([groups[i][name] for i in same] for name in ("target", "decay"))]  # fmt: skip
+        numbers = first.weight.new_tensor(rates, dtype=dtype).view(3, -1, *[1] * (first.weight.ndim - 1))
         for start in range(0, len(same), count):
             members = same[start : start + count]
             lr, target, decay = numbers[:, start : start + count].unbind(0)
-            mask = None if first.mask is None else torch.stack([layers[i].mask for i in members])
+            mask = None if first.mask is None else torch.stack([layers[i].mask for i in members]).to(dtype)
+            pieces = pieces_of(samples[members[0]], at_once) if len(members) == 1 else [[samples[i] for i in members]]
             yield members, Stack(
-                weight=joined([layers[i].weight for i in members]),
+                weight=weights_of([layers[i] for i in members], [states[i] for i in members]),
                 mask=mask,
-                pieces=pieces_of(samples[members[0]], at_once) if len(members) == 1 else [[samples[i] for i in members]],
-                activation=first.activation,
+                pieces=pieces if calls else [],
+                activation=first.activation if calls else None,
                 old=None if averages[members[0]] is None else joined([averages[i] for i in members]),
                 lr=lr,
                 target=target,
                 decay=decay,
                 rule=group["rule"],
                 average=group["average"],
+                sums=None if sums[members[0]] is None else stacked([sums[i] for i in members]),
             )
 
 
-def write_back(layers: Sequence[WatchedLayer], weight: Tensor, by_bias: Tensor) -> None:
+def moves(layer: WatchedLayer) -> bool:
+    """Whether anything of the layer may be moved now: what is frozen (``requires_grad=False``) stays as it is."""
+    return layer.weight.requires_grad or (layer.bias is not None and layer.bias.requires_grad)
+
+
+def weights_of(layers: Sequence[WatchedLayer], states: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """The weights (L, ..., N, M), which ``Stack.move`` may write to: their own memory, or a copy where that must not be."""
+    first = layers[0].weight
+    together, dtype = joined([layer.weight for layer in layers]), working_dtype(first.dtype)
+    if dtype != first.dtype:
+        together = together.to(dtype)
+        for row, state in zip(together.unbind(0), states, strict=True):
+            if (lost := rounding_of(state, "rounding", row)) is not None:
+                row.add_(lost)
+        return together
+    return together if first.requires_grad else together.clone()
+
+
+def write_back(layers: Sequence[WatchedLayer], weight: Tensor, by_bias: Tensor, states: Sequence[dict]) -> None:
     """Writes the moved weights, and the biases plus their changes, into the layers. One call: a Python loop takes longer."""
-    write([layer.weight for layer in layers], weight)
-    if rows := [i for i, layer in enumerate(layers) if layer.bias is not None]:
+    weights = [layer.weight for layer in layers]
+    rows = [i for i, layer in enumerate(layers) if layer.bias is not None and layer.bias.requires_grad]
+    if weight.dtype != weights[0].dtype:
+        for layer, moved, change, state in zip(layers, weight, by_bias, states, strict=True):
+            write_rounded(layer, moved, change, state)
+        return
+    if weights[0].requires_grad:
+        write(weights, weight)
+    if rows:
         biases = [layers[i].bias for i in rows]
         write(biases, joined(biases).add_(by_bias if len(rows) == len(layers) else by_bias[rows]))
+
+
+def write_rounded(layer: WatchedLayer, moved: Tensor, change: Tensor, state: dict) -> None:
+    """Writes float32 numbers into parameters of a half type; what rounding takes away is kept in ``state`` for the next step.
+
+    Without it a change below half a unit in the last place would be lost every time, and the weight would never move.
+    """
+    if layer.weight.requires_grad:
+        layer.weight.copy_(moved)
+        state["rounding"] = moved - layer.weight.to(moved.dtype)
+    if layer.bias is not None and layer.bias.requires_grad:
+        lost = rounding_of(state, "bias_rounding", change)
+        wanted = layer.bias.to(change.dtype) + change if lost is None else layer.bias.to(change.dtype) + change + lost
+        layer.bias.copy_(wanted)
+        state["bias_rounding"] = wanted - layer.bias.to(change.dtype)

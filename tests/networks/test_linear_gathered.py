@@ -35,7 +35,7 @@ def test_a_step_between_forward_and_backward_is_noticed_by_autograd():
     versions = [parameter._version for parameter in moved]
     sal.step()
     assert all(parameter._version > version for parameter, version in zip(moved, versions, strict=True))  # each, not the first
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+    with pytest.raises(RuntimeError, match=r"changed the weights after this forward pass .* order is: forward, backward"):
         loss.backward()
 
 

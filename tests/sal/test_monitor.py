@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from salnb import SAL, DeepNet, SensitivityMonitor, TanhRNN, neuron_sensitivity
-from tests.problems import SEED
+from tests.problems import SEED, HandLoop
 
 
 def network():
@@ -90,9 +90,22 @@ def test_tables_show_themselves():
     assert all(isinstance(row, dict) for row in monitor.summary())  # what pandas.DataFrame takes
 
 
+def test_an_empty_table_says_why():
+    model = HandLoop()  # no Sequential, of which one could know without a pass
+    model.function = nn.Identity()
+    with SensitivityMonitor(model) as monitor:
+        assert "no pass seen" in repr(monitor.summary())
+        model(torch.ones(2, 5))
+    assert monitor.summary() == monitor.history == []
+    for table in (monitor.summary(), monitor.history):
+        assert "no layer of this model could be measured" in repr(table) and "hidden" in repr(table)
+
+
 def test_bad_use_is_named():
     with pytest.raises(ValueError, match="found no layer"):
-        SensitivityMonitor(nn.Linear(2, 2))
+        SensitivityMonitor(nn.Tanh())
+    with pytest.raises(ValueError, match="the model has no layer named '9'"):
+        SensitivityMonitor(network(), layers=["9"])
     monitor = SensitivityMonitor(network())
     with monitor, pytest.raises(RuntimeError, match="watching already"), monitor:
         pass

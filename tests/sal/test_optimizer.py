@@ -29,6 +29,11 @@ def loss_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return (output[0] if isinstance(output, tuple) else output).square().sum()
 
 
+def by_name(sal: SAL) -> dict[str, dict]:
+    """The parameter groups. Every layer that might be watched has one, also those that are left out after the first pass."""
+    return {group["name"]: group for group in sal.param_groups}
+
+
 KINDS = ["sequential", "rnn", "replicas"]
 
 
@@ -46,10 +51,14 @@ def test_sal_is_a_torch_optimizer_with_one_parameter_group_per_layer():
     model = model_of("sequential")
     sal = SAL(model, lr=0.1)
     assert isinstance(sal, torch.optim.Optimizer)
-    assert [group["name"] for group in sal.param_groups] == ["2", "4"]
-    assert [p is q for g, i in zip(sal.param_groups, (2, 4), strict=True)
-            for p, q in zip(g["params"], (model[i].weight, model[i].bias), strict=True)] == [True] * 4  # fmt: skip
-    assert {group[k] for group in sal.param_groups for k in ("lr",)} == {0.1}
+    for _ in range(2):  # from the start, and unchanged when a pass has shown which layers are watched
+        assert [group["name"] for group in sal.param_groups] == ["0", "2", "4", "6"]
+        assert [p is q for g, i in zip(sal.param_groups, (0, 2, 4, 6), strict=True)
+                for p, q in zip(g["params"], (model[i].weight, model[i].bias), strict=True)] == [True] * 8  # fmt: skip
+        assert {group[k] for group in sal.param_groups for k in ("lr",)} == {0.1}
+        model(data("sequential", 0))
+        sal.step()
+    assert list(sal.sensitivity) == ["2", "4"]
 
 
 def test_the_average_lives_in_state_of_the_weight_and_starts_at_its_first_observation():
@@ -100,7 +109,8 @@ def test_schedulers_act_and_groups_have_their_own_settings():
     change = {i: twin[i].weight.detach() - before[i] for i in (2, 4)}
 
     sal = SAL(model, lr=1.0, target=1e9)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(sal, [lambda epoch: 0.5, lambda epoch: 0.0])
+    factors = [lambda epoch, factor=0.5 if name == "2" else 0.0: factor for name in by_name(sal)]
+    scheduler = torch.optim.lr_scheduler.LambdaLR(sal, factors)
     model(data("sequential", 0))
     sal.step()
     scheduler.step()  # warns unless SAL.step counts as an optimizer's step
@@ -108,7 +118,7 @@ def test_schedulers_act_and_groups_have_their_own_settings():
     assert torch.equal(model[4].weight, before[4])
     other = model_of("sequential")
     sal = SAL(other, lr=1.0, target=1e9)
-    sal.param_groups[0]["target"] = 1e-9
+    by_name(sal)["2"]["target"] = 1e-9
     other(data("sequential", 0))
     sal.step()
     assert torch.equal(other[2].weight, before[2])
@@ -118,7 +128,7 @@ def test_schedulers_act_and_groups_have_their_own_settings():
 def test_each_group_may_have_its_own_rule_average_and_decay():
     model = model_of("sequential")
     sal = SAL(model, lr=0.1, decay=0.5)
-    sal.param_groups[1].update(rule="proportional", average="rms", decay=0.9)
+    by_name(sal)["4"].update(rule="proportional", average="rms", decay=0.9)
     single = model_of("sequential")
     other = SAL(single, lr=0.1, decay=0.9, rule="proportional", average="rms", layers=["4"])
     for i in range(3):
@@ -172,7 +182,7 @@ def test_step_takes_a_closure_that_makes_the_pass_with_gradients_enabled():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_log_sensitivity_is_of_the_last_pass_never_from_the_average_and_equal_before_and_after_step(kind):
+def test_log_sensitivity_is_of_the_passes_since_the_last_step_never_from_the_average_and_equal_before_and_after_step(kind):
     model = model_of(kind)
     sal = SAL(model, lr=0.1, decay=0.99)
     for i in range(3):
@@ -184,7 +194,7 @@ def test_log_sensitivity_is_of_the_last_pass_never_from_the_average_and_equal_be
         fresh = SAL(twin)
         twin((1 + 5 * i) * data(kind, i))
         torch.testing.assert_close(before, fresh.log_sensitivity())
-    layers, lead = len(sal.param_groups), (2,) if kind == "replicas" else ()
+    layers, lead = len(sal.sensitivity), (2,) if kind == "replicas" else ()
     assert before.shape == (layers, *lead)
 
 

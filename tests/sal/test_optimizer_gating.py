@@ -52,7 +52,7 @@ def rows(below: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
 
 def halve(sal: SAL, averages: dict[str, torch.Tensor]) -> None:
     """Gives every layer a target that half of its neurons are below: between two of these averages, so that none is near it."""
-    for group in sal.param_groups:
+    for group in (group for group in sal.param_groups if group["name"] in averages):
         ordered = averages[group["name"]].flatten().sort()[0]
         middle = len(ordered) // 2
         group["target"] = ordered[middle - 1 : middle + 1].mean().item()

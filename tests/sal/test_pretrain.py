@@ -110,3 +110,74 @@ def test_bad_input_is_a_value_error_in_words(batches, steps, message):
     model, sal = build()
     with pytest.raises(ValueError, match=message):
         sal_pretrain(model, batches, sal, steps=steps)
+
+
+class TwoInputs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = sequential(3, 6, 6, 2)
+
+    def forward(self, left, right, scale=1.0):
+        return self.net(scale * (left + right))
+
+
+BATCHES = {
+    "a tuple of inputs": ((A, B), None),
+    "a tuple of inputs and a label": ((A, B, 3), None),
+    "a dictionary with labels": ({"left": A, "right": B, "labels": 3}, None),
+    "forward of a batch": ([A, B], lambda batch: None),
+    "forward of model and batch": ({"pair": (A, B)}, lambda model, batch: model(*batch["pair"])),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_may_be(name):
+    batch, forward = BATCHES[name]
+    model = TwoInputs()
+    sal = SAL(model, lr=0.05, decay=0.5)
+    if name == "forward of a batch":
+        forward = lambda batch: model(batch[0], right=batch[1])  # noqa: E731
+    sal_pretrain(model, lambda: batch, sal, steps=5, forward=forward)
+    expected = by_hand([A + B] * 5)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), expected, strict=True))
+
+
+def test_a_batch_that_does_not_fit_is_refused_in_words():
+    model = TwoInputs()
+    sal = SAL(model)
+    for batch, kind, words in (
+        (lambda: (A,), ValueError, "got 1 tensors in a batch, but TwoInputs.forward needs 2"),
+        (lambda: {"left": A}, ValueError, "a dictionary with left.*forward="),
+        (lambda: "text", TypeError, "type str.*forward="),
+        (lambda: A.numpy(), TypeError, "type ndarray"),
+    ):
+        with pytest.raises(kind, match=words):
+            sal_pretrain(model, batch, sal, steps=1)
+
+
+class Rests(nn.Module):
+    """One of the layers runs in every second pass only."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.first, self.a, self.b, self.last = nn.Linear(3, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.runs = first
+
+    def forward(self, x):
+        h = torch.tanh(self.a(torch.tanh(self.first(x))))
+        runs, self.runs = self.runs, not self.runs
+        return self.last(torch.tanh(self.b(h)) if runs else h)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("layers", [None, ["a", "b"], ["b", "a"]])
+def test_a_layer_that_does_not_run_in_every_pass_has_nan_where_it_did_not(layers, first):
+    model = Rests(first)
+    history = sal_pretrain(model, X, SAL(model, layers=layers), steps=4)
+    at = 0 if layers == ["b", "a"] else 1
+    ran = torch.tensor([first, not first] * 2)
+    assert history["log_sensitivity"].shape == history["below_target"].shape == (4, 2)
+    assert torch.equal(history["log_sensitivity"][:, at].isfinite(), ran)
+    assert bool(history["log_sensitivity"][:, 1 - at].isfinite().all())
+    # The average stays where a layer rests; before its first pass there is none.
+    assert torch.equal(history["below_target"][:, at].isfinite(), ran.cummax(0).values)

@@ -68,11 +68,101 @@ def test_equal_settings_are_one_object_so_that_layers_can_be_stacked():
     assert from_module(nn.Softplus(2.0)) is not from_module(nn.Softplus(3.0))
 
 
-@pytest.mark.parametrize("module", [nn.Softmax(-1), nn.Hardtanh(), nn.ReLU6(), nn.PReLU(), nn.ELU(), nn.Linear(2, 2)])
-def test_an_unknown_module_is_none_and_by_lookup_an_error_that_lists_the_known_ones(module):
-    assert from_module(module) is None
-    with pytest.raises(ValueError, match="activation: got .*expected one of tanh, sigmoid, relu, leaky_relu, gelu, softplus"):
-        activation_formulas(module)
+AUTOMATIC = [
+    nn.SiLU(), nn.SiLU(inplace=True), nn.ELU(0.7), nn.SELU(), nn.CELU(2.0), nn.Mish(), nn.Hardtanh(-0.5, 2.0), nn.ReLU6(),
+    nn.Hardswish(), nn.Hardsigmoid(), nn.LogSigmoid(), nn.Softsign(), nn.Tanhshrink(), nn.Softshrink(0.3), nn.Hardshrink(0.3),
+    nn.Threshold(0.1, -1.0), nn.PReLU(), nn.PReLU(7, 0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", AUTOMATIC, ids=lambda module: str(module).replace(" ", ""))
+def test_activations_without_formulas_are_differentiated(module, device):
+    module, u = module.to(device), torch.linspace(-3.03, 3.1, 35, dtype=torch.float64, device=device).view(5, 7).requires_grad_()
+    formulas, output = from_module(module.double()), module(u * 1)
+    slope = torch.autograd.grad(output.sum(), u, create_graph=True)[0]
+    curvature = torch.zeros_like(u)
+    if slope.requires_grad and not isinstance(module, nn.Hardsigmoid):  # that one is made of straight pieces
+        curvature = torch.autograd.grad(slope.sum(), u, allow_unused=True, materialize_grads=True)[0]
+    for found, right in ((formulas.function(u.detach()), output), (formulas.slope(u.detach()), slope),
+                         (formulas.curvature(u.detach()), curvature)):  # fmt: skip
+        torch.testing.assert_close(found, right.detach(), **close(torch.float64, 10))
+        assert not found.requires_grad
+
+
+class Swish(nn.Module):
+    """With a parameter, and written by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(torch.tensor(1.5, dtype=torch.float64))
+
+    def forward(self, u):
+        return u * torch.sigmoid(self.beta * u)
+
+
+OWN = [torch.sin, nn.functional.silu, "mish", lambda u: u * torch.sigmoid(u), Swish(), torch.tanh, torch.relu]
+
+
+@pytest.mark.parametrize("given", OWN)
+def test_a_function_or_module_of_ones_own_is_differentiated(given):
+    u = torch.linspace(-3, 3, 35, dtype=torch.float64, requires_grad=True)
+    function = nn.functional.mish if given == "mish" else given
+    slope = torch.autograd.grad(function(u).sum(), u)[0]
+    torch.testing.assert_close(activation_formulas(given).slope(u.detach()), slope, **close(torch.float64, 10))
+
+
+def test_a_parameter_of_an_activation_is_read_anew():
+    module, u = nn.PReLU(init=0.1).double(), torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    formulas = activation_formulas(module)
+    with torch.no_grad():
+        module.weight.fill_(0.4)
+    assert formulas.slope(u).tolist() == [0.4, 1.0]
+
+
+def test_functions_with_a_known_name_are_the_known_ones():
+    assert activation_formulas(torch.tanh) is ACTIVATIONS["tanh"]
+    assert activation_formulas(nn.functional.gelu) is ACTIVATIONS["gelu"]
+    assert activation_formulas(nn.functional.silu) is activation_formulas(nn.SiLU()) is activation_formulas("silu")
+
+
+def test_a_subclass_with_a_forward_of_its_own_is_another_function():
+    class Half(nn.Tanh):
+        def forward(self, u):
+            return torch.tanh(u / 2)
+
+    assert from_module(Half()) is None
+    u = torch.zeros(1)
+    assert activation_formulas(Half()).slope(u).item() == 0.5
+
+
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, u):
+        ctx.save_for_backward(u)
+        return u.tanh()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient * (1 - ctx.saved_tensors[0].tanh().square())
+
+
+def test_without_a_second_derivative_it_is_an_error_in_words():
+    with pytest.raises(ValueError, match="^activation: apply: autograd gives no second derivative.*give an Activation"):
+        activation_formulas(Once.apply)
+
+
+NEITHER = [
+    nn.Softmax(-1), nn.LayerNorm(8), nn.Dropout(), nn.RReLU(), nn.Linear(2, 2), lambda u: u.sum(), lambda u: u / u.max(), 3,
+    "swish", None,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", NEITHER)
+def test_what_is_no_elementwise_function_is_an_error_in_words(given):
+    words = "^activation: (got .*expected one of tanh, .*silu|.* is no elementwise|.* could not be called)"
+    with pytest.raises(ValueError, match=words):
+        activation_formulas(given)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

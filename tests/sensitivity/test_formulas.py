@@ -141,7 +141,7 @@ W, U, X = torch.ones(3, 4), torch.ones(5, 3), torch.ones(5, 4)
         (lambda: neuron_sensitivity(torch.ones(2, 3, 4), torch.ones(3, 5, 3)), r"leading replica dim.*\(2,\).*\(3,\)"),
         (lambda: neuron_sensitivity(W.long(), U), "weight: got dtype torch.int64, expected a floating-point tensor"),
         (lambda: neuron_sensitivity(W, U, "swish"), "activation: got 'swish', expected one of tanh, sigmoid, relu"),
-        (lambda: neuron_sensitivity(W, U, nn.Hardtanh()), r"activation: got Hardtanh\(.*expected one of tanh"),
+        (lambda: neuron_sensitivity(W, U, nn.Softmax(-1)), "activation: Softmax is no elementwise function"),
         (lambda: neuron_sensitivity(W, U, None), "activation: got None, expected one of tanh"),
         (lambda: sensitivity_gradient(W, torch.ones(5, 3), U), r"inputs: got shape \(5, 3\), expected \(\.\.\., 5, 4\)"),
         (lambda: sensitivity_gradient(W, torch.ones(6, 4), U), r"inputs: got shape \(6, 4\), expected \(\.\.\., 5, 4\)"),

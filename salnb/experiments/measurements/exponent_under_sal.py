@@ -106,6 +106,7 @@ def follow_exponent(
         spectrum = lyapunov_spectrum(step, state[:, 0], n_steps=look_steps, n_warmup=warmup, k=1, history=False,
                                      inputs=drive[:, :, 0])  # fmt: skip
         warm = rnn(drive[:warmup], state)[1][-1] if warmup else state
+        sal.discard()
         states = rnn(drive[warmup:], warm)[1]  # SAL observes the steps of the exponent, too
         weights = [layer.weight.detach() for layer in rnn.recurrent]
         rows.append((sal.log_sensitivity().sum(0), spectrum.exponents[:, 0], spectrum.stderr[:, 0], log_spectral_radius(weights),
@@ -116,6 +117,7 @@ def follow_exponent(
         for done in progress_bar(range(n_passes + 1), enabled=progress, label="SAL", total=n_passes + 1):
             if done in looks:
                 state = look(state)
+                sal.discard()
             if done < n_passes:
                 state = rnn(draw(pass_steps, replicas, 1, 1, scale=noise / gain), state)[1][-1]
                 sal.step()

@@ -120,6 +120,8 @@ class Run:
         if self.sal is not None and self.policy.falling:
             set_rate(self.sal, self.policy.learning_lr * course)
         inputs, targets = self.problem.draw(self.batch, self.data, self.replicas, device=self.device)
+        if self.sal is not None:
+            self.sal.discard()  # SAL acts in some of the steps only, and on the pass of that step
         value = learn(self.model, self.optimizer, inputs, targets, clip=self.clip)
         if self.sal is not None and self.policy.when != "before" and self.at.step % self.policy.every == 0:
             self.acted += sal_after_learning_step(self.model, self.sal, self.policy, inputs, running=self.running,

@@ -100,7 +100,8 @@ ERROR_SAMPLES = 4  # samples of each replica through which a random error is sen
 
 
 def observe(model: nn.Module, sal: SAL | RowSAL, inputs: Tensor) -> None:
-    """One pass of the model over these inputs, for SAL to observe."""
+    """One pass of the model over these inputs, for SAL to observe; what it has observed since its last step is forgotten."""
+    sal.discard()
     if isinstance(sal, RowSAL):
         sal.observe(inputs)
     else:

@@ -78,12 +78,21 @@ def test_gating_holds_the_input_weights_of_the_same_neurons():
 
 def test_calls_that_do_not_pair_are_refused_in_words():
     class Odd(Elman):
+        odd = True
+
         def forward(self, inputs):
-            self.a(inputs[0])
+            if self.odd:
+                self.a(inputs[0])
             return super().forward(inputs)
 
     model = Odd(False)
-    SAL(model, layers={"b": ("tanh", "a")})
+    sal = SAL(model, layers={"b": ("tanh", "a")})
+    with pytest.raises(ValueError, match="layers: 'b': what goes to tanh is not the sum of its output and those of"):
+        model(random(3, 2, 3))
+    assert sal.sensitivity == {}
+    model.odd = False
+    model(random(3, 2, 3))
+    model.odd = True
     with pytest.raises(RuntimeError, match="b ran 3 times in this pass, but a layer .* ran 4 times"):
         model(random(3, 2, 3))
 

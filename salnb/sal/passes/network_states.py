@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..networks.deep import DeepNet
-from ..networks.linear import ReplicaLinear
-from ..networks.recurrent import TanhRNN
-from ..sensitivity.activations import ACTIVATIONS
-from .hooks import Observation, version
-from .layers import WatchedLayer
+from ...networks.deep import DeepNet
+from ...networks.linear import ReplicaLinear
+from ...networks.recurrent import TanhRNN
+from ...sensitivity.activations import ACTIVATIONS
+from ..hooks import Observation, version
+from ..layers import WatchedLayer
 
 Call = tuple[Tensor, Tensor, int | None, int | None]  # an observation and the versions of its tensors; None of our own copies
 

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from salnb import SAL
 from tests.problems import HandLoop, autograd_sensitivity, random, sequential
 
-NO_PASS = r"SAL: there is no pass to use. Call the model in training mode \(model.train\(\)\)"
+NO_PASS = "SAL: there is no pass to use: "  # and then which of the causes it is
 
 
 def watched(device="cpu", **given):
@@ -35,7 +35,7 @@ def test_a_pass_is_one_call_of_the_model_given_to_sal(device):
     model, sal, x = watched(device)
     model[:3](x)  # parts of the model, called on their own
     model[2](random(5, 6, device=device).float())
-    with pytest.raises(RuntimeError, match=NO_PASS):
+    with pytest.raises(RuntimeError, match=NO_PASS + "watched layers ran . times, but outside a call of the Sequential"):
         sal.step()
     model(x)
     sal.step()
@@ -48,6 +48,7 @@ def test_calls_of_a_watched_layer_in_a_hand_written_loop_over_time_are_concatena
     long = sal.log_sensitivity()
     squares, state = [], x
     for _ in range(4):
+        sal.discard()
         short(state, steps=1)
         squares.append((2 * sal.log_sensitivity()).exp())
         state = torch.tanh(short.hidden(state)).detach()
@@ -142,7 +143,7 @@ def test_nothing_is_recorded_in_eval_mode_and_the_waiting_pass_stays(device):
     model, sal, x = watched(device)
     model.eval()
     model(x)
-    with pytest.raises(RuntimeError, match=NO_PASS):
+    with pytest.raises(RuntimeError, match=NO_PASS + r"the Sequential was called in evaluation mode only; call model.train\(\)"):
         sal.step()
     model.train()
     model(x)
@@ -151,9 +152,20 @@ def test_nothing_is_recorded_in_eval_mode_and_the_waiting_pass_stays(device):
     torch.testing.assert_close(result(model, sal), reference(device))
 
 
-def test_a_new_pass_replaces_the_old_one(device):
+def test_all_passes_since_the_last_step_count(device):
     model, sal, x = watched(device)
-    model(50 * x)
+    model(3 * x)
+    model(x[:2])
+    torch.testing.assert_close(result(model, sal), reference(device, torch.cat([3 * x, x[:2]])))
+
+
+def test_discarded_passes_do_not_count(device):
+    model, sal, x = watched(device)
+    for _ in range(3):
+        model(50 * x)
+    sal.discard()
+    with pytest.raises(RuntimeError, match=NO_PASS):
+        sal.step()
     model(x)
     torch.testing.assert_close(result(model, sal), reference(device))
 
@@ -163,9 +175,10 @@ def test_step_uses_up_the_pass(device):
     model(x)
     sal.step()
     weight = model[2].weight.clone()
-    with pytest.raises(RuntimeError, match=NO_PASS):
+    used = NO_PASS + r"the last pass was used up by the step\(\) before"
+    with pytest.raises(RuntimeError, match=used):
         sal.step()
-    with pytest.raises(RuntimeError, match=NO_PASS):
+    with pytest.raises(RuntimeError, match=used):
         sal.gate_gradients_()
     assert torch.equal(weight, model[2].weight)
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from salnb import SAL
 from tests.problems import HandLoop, random, sequential
-from tests.sal.test_recording import NO_PASS, reference, result, watched
+from tests.sal.passes.test_recording import NO_PASS, reference, result, watched
 from tests.tolerances import rounding
 
 
@@ -42,6 +42,8 @@ def test_a_call_that_raises_is_no_pass_and_the_next_one_is(error):
     torch.testing.assert_close(sal.log_sensitivity(), first)  # the pass that was waiting is waiting still
     model.error = None
     torch.tanh(model.hidden(1e6 * x))  # and a layer called outside is outside
+    torch.testing.assert_close(sal.log_sensitivity(), first)
+    sal.discard()
     model(1e6 * x)
     assert sal.log_sensitivity() < first - 0.5  # a slope now counts only where |U| < 3, of a million
     sal.step()
@@ -105,6 +107,7 @@ def test_under_autocast_averages_and_weights_keep_the_weights_dtype(make, device
     sal = SAL(model, lr=0.1)
     model(x)
     exact = sal.log_sensitivity()
+    sal.discard()
     with torch.autocast(device.type, dtype=torch.bfloat16):
         model(x)
     # In bfloat16 a pre-activation of terms that add up to about 2 is off by as many units, and log f' by at most twice that.
@@ -169,21 +172,43 @@ def test_a_learned_initial_state_may_be_moved_by_the_optimizer_before_sal_reads_
     sal.step()
 
 
-def test_a_pre_activation_overwritten_unknown_to_sal_is_an_error_not_a_wrong_number():
-    class Sneaky(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3), nn.Tanh())
+class Sneaky(nn.Module):
+    """Overwrites a pre-activation after the activation has read it."""
 
-        def forward(self, x):
-            u = self.body[2](self.body[:2](x))
-            output = self.body[3](u)
+    def __init__(self, sneaky: bool) -> None:
+        super().__init__()
+        self.body, self.sneaky = sequential(3, 3, 3, 2), sneaky
+
+    def forward(self, x):
+        u = self.body[2](self.body[:2](x))
+        output = self.body[3](u)
+        if self.sneaky:
             F.relu_(u)
-            return output
+        return self.body[4](output)
 
-    model = Sneaky()
+
+def test_a_pre_activation_overwritten_unknown_to_sal_is_an_error_not_a_wrong_number():
+    model = Sneaky(False)
     sal = SAL(model)
     with torch.no_grad():
         model(random(4, 3).float())
-    with pytest.raises(RuntimeError, match="pre-activation of body.2 was changed in place after the layer ran; name its"):
         sal.step()
+        before = [parameter.clone() for parameter in model.parameters()]
+        model.sneaky = True  # the look has seen nothing of it
+        model(random(4, 3).float())
+    with pytest.raises(RuntimeError, match="pre-activation of body.2 was changed in place after the layer ran"):
+        sal.step()
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+
+
+def test_a_pre_activation_overwritten_from_the_first_pass_on_is_copied():
+    found = []
+    for sneaky in (False, True):
+        model = Sneaky(sneaky)
+        sal = SAL(model, lr=0.1)
+        for seed in range(2):
+            with torch.no_grad():
+                model(random(4, 3, seed=seed).float())
+            sal.step()
+        found.append([*sal.sensitivity.values(), *model.parameters()])
+    torch.testing.assert_close(*found, rtol=0, atol=0)  # the same operations on the same numbers

@@ -1,0 +1,280 @@
+"""Which layers a model has, which of them SAL might watch, and which it certainly cannot, before any pass."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ...networks.deep import DeepNet
+from ...networks.linear import ReplicaLinear
+from ...networks.recurrent import TanhRNN
+from ...sensitivity.activations import Activation, activation_formulas, from_module
+from ..layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer, replica_layers, rnn_layers
+
+RECURRENT = (nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+CONVOLUTIONS = (nn.modules.conv._ConvNd,)
+OURS = (DeepNet, TanhRNN)
+
+
+@dataclass
+class Survey:
+    """All layers of a model in its order: those that may be watched, and rows for the others."""
+
+    layers: list[WatchedLayer] = field(default_factory=list)
+    rows: list[tuple[str, str, WatchedLayer | str]] = field(default_factory=list)  # name, kind, and the layer or the reason
+
+    def add(self, kind: str, layer: WatchedLayer) -> None:
+        self.layers.append(layer)
+        self.rows.append((layer.name, kind, layer))
+
+    def leave_out(self, name: str, kind: str, reason: str) -> None:
+        self.rows.append((name, kind, reason))
+
+
+def plain_name(name: str) -> str:
+    """The name without what ``torch.compile`` puts between."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def refuse_models(model: nn.Module) -> None:
+    """A model of which no layer can be observed or moved is refused at once."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: got {type(model).__name__}, expected an nn.Module")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError("model: got a torch.jit.ScriptModule, which does not call the hooks that SAL observes with; give the "
+                        "model from which it was made, and compile it with torch.jit after training")  # fmt: skip
+    for name, module in model.named_modules():
+        kinds = {type(parameter).__name__ for parameter in module.parameters(recurse=False)} | {type(module).__name__}
+        if kinds & {"FullyShardedDataParallel", "FSDPModule", "DTensor", "FlatParameter"}:
+            raise ValueError(f"model: the weights of {name or type(module).__name__} are sharded over processes (FSDP, DTensor), "
+                             "so that no process holds a neuron's whole row; use DistributedDataParallel")  # fmt: skip
+
+
+def weight_fault(module: nn.Module) -> str | None:
+    """Why the weight of this Linear is nothing that SAL could move."""
+    if isinstance(getattr(module, "weight", None), nn.parameter.UninitializedParameter):
+        return "is lazy and has no weights yet; call the model once before SAL is attached"
+    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+        return "a part of MultiheadAttention, which uses its weight without calling it: not supported"
+    if torch.nn.utils.parametrize.is_parametrized(module, "weight"):
+        kinds = ", ".join(type(part).__name__.strip("_") for part in module.parametrizations.weight)
+        return f"its weight is parametrized ({kinds}); SAL moves plain weights only"
+    if isinstance(module._parameters.get("weight"), nn.Parameter):
+        return None
+    if isinstance(module._parameters.get("weight_orig"), nn.Parameter) and isinstance(module._buffers.get("weight_mask"), Tensor):
+        return None  # pruned: the zeros are missing connections
+    return "its weight is computed from other parameters before every call; SAL moves plain weights only"
+
+
+def linear_layer(name: str, module: nn.Linear, **given) -> WatchedLayer:
+    """A Linear as it stands. Where PyTorch's pruning is in force, the pruned connections are missing ones."""
+    pruned = module._parameters.get("weight_orig")
+    if pruned is not None:
+        return WatchedLayer(name, module, pruned, module.bias, mask=module.weight_mask, **given)
+    return WatchedLayer(name, module, module.weight, module.bias, status=UNSEEN, **given)
+
+
+def _unseen(name: str, module: nn.Module, **given) -> WatchedLayer:
+    if isinstance(module, ReplicaLinear):
+        return WatchedLayer(name, module, module.weight, module.bias, mask=module.mask, status=UNSEEN, **given)
+    if torch.nn.utils.parametrize.is_parametrized(module, "weight"):
+        original = module.parametrizations.weight
+        weight = original.original if hasattr(original, "original") else original.original0
+        return WatchedLayer(name, module, weight, module.bias, status=UNSEEN, only_measured=True, **given)
+    layer = linear_layer(name, module, **given)
+    layer.status = UNSEEN
+    return layer
+
+
+def _default(model: nn.Module, measure_only: bool) -> Survey:
+    found, owned = Survey(), set()
+    for path, module in model.named_modules():
+        name = plain_name(path)
+        if module in owned:
+            continue
+        if isinstance(module, OURS):
+            owned |= _ours(found, name, module)
+        elif isinstance(module, torch.jit.ScriptModule):
+            found.leave_out(name, module.original_name, "compiled by torch.jit: its parts run no hooks")
+            owned |= set(module.modules())
+        elif isinstance(module, nn.RNN):
+            try:
+                for layer in rnn_layers(name, module):
+                    found.add("RNN", layer)
+            except (ValueError, RuntimeError) as error:
+                found.leave_out(name, "RNN", str(error))
+        elif isinstance(module, nn.Linear):
+            fault = weight_fault(module)
+            parametrized = torch.nn.utils.parametrize.is_parametrized(module, "weight")
+            if fault is not None and not (measure_only and parametrized):
+                found.leave_out(name, type(module).__name__, fault)
+            else:
+                found.add(type(module).__name__, _unseen(name, module))
+        elif isinstance(module, ReplicaLinear):
+            found.leave_out(name, "ReplicaLinear", "a part of a network of its own; name it, with its activation")
+        elif isinstance(module, (*CONVOLUTIONS, *RECURRENT)):
+            found.leave_out(name, type(module).__name__, f"not supported: {type(module).__name__}")
+    return found
+
+
+def _ours(found: Survey, name: str, network: DeepNet | TanhRNN) -> set[nn.Module]:
+    """The layers of one of the library's networks."""
+    watched = {layer.module: layer for layer in replica_layers(name, network)}
+    as_written = type(network).forward in (DeepNet.forward, TanhRNN.forward)
+    for path, part in network.named_modules():
+        if part in watched:
+            layer = watched[part]
+            if not as_written:
+                layer.status = UNSEEN
+            found.add("ReplicaLinear", layer)
+        elif isinstance(part, ReplicaLinear):
+            reason = "readout" if part is network.readout else "reads the input"
+            found.leave_out(f"{name}.{path}" if name else path, "ReplicaLinear", reason)
+    return {part for part in network.modules() if isinstance(part, ReplicaLinear)}
+
+
+def _take_apart(activation: object) -> tuple[object, list[str]]:
+    """What stands behind a name in ``layers=``: the activation, and the names of the layers whose outputs are added."""
+    if isinstance(activation, tuple | list) and not isinstance(activation, Activation) and activation:
+        return activation[0], list(activation[1:])
+    return activation, []
+
+
+def static_activation(model: nn.Module, module: nn.Module) -> Activation | None:
+    """The activation module that directly follows this one in a Sequential, where that can be seen without a pass."""
+    for owner in model.modules():
+        if isinstance(owner, nn.Sequential) and type(owner).forward is nn.Sequential.forward:
+            parts = [part for part in owner._modules.values() if not isinstance(part, nn.Identity)]
+            for one, after in zip(parts, parts[1:], strict=False):
+                if one is module and (found := from_module(after)) is not None:
+                    return found
+    return None
+
+
+def _by_name(model: nn.Module, name: str, activation: object, measure_only: bool) -> list[tuple[str, WatchedLayer]]:
+    modules = {plain_name(path): module for path, module in model.named_modules()}
+    owner, _, last = name.rpartition(".")
+    if name not in modules and isinstance(modules.get(owner), nn.RNN) and last.startswith("weight_hh"):
+        if found := [layer for layer in rnn_layers(owner, modules[owner]) if layer.name == name]:
+            return [("RNN", found[0])]
+    if name not in modules:
+        raise ValueError(f"layers: the model has no layer named {name!r}; it has {', '.join(n for n in modules if n)}")
+    module = modules[name]
+    if isinstance(module, nn.RNN):
+        return [("RNN", layer) for layer in rnn_layers(name, module)]
+    if isinstance(module, OURS):
+        return [("ReplicaLinear", layer) for layer in replica_layers(name, module)]
+    if not isinstance(module, nn.Linear | ReplicaLinear):
+        raise ValueError(
+            f"layers: {name!r} is a {type(module).__name__}; SAL acts on Linear and nn.RNN layers and on DeepNet and "
+            "TanhRNN, where each neuron has one slope and one row of weights"
+        )
+    fault = None if isinstance(module, ReplicaLinear) else weight_fault(module)
+    if fault is not None and not (measure_only and "parametrized" in fault):
+        raise ValueError(f"layers: {name!r}: {fault}")
+    activation, others = _take_apart(activation)
+    activation = activation if activation is not None else getattr(module, "activation", None)
+    if wrong := [other for other in others if not isinstance(modules.get(other), nn.Linear)]:
+        raise ValueError(f"layers: {wrong[0]!r}, to be added to {name!r}, is no Linear of the model")
+    try:
+        given = None if activation is None else activation_formulas(activation)
+    except ValueError as error:
+        raise ValueError(f"layers: {name!r}: {error}") from error
+    adds = tuple(modules[other] for other in others)
+    inputs = tuple(parameter for other in adds for parameter in other.parameters(recurse=False))
+    if adds and given is None:
+        raise ValueError(f"layers: {name!r}: got no activation of the sum; say layers={{{name!r}: ('tanh', {others[0]!r})}}")
+    seen = static_activation(model, module)
+    if given is not None and seen is not None and not adds and given is not seen:
+        from .verdicts import named, same
+
+        if not same(given, seen):
+            raise ValueError(f"layers: {name!r} was given {given.name!r}, but the module behind it is "
+                             f"{named(seen, given)}; give that one, or only the name: layers=[{name!r}]")  # fmt: skip
+    return [(type(module).__name__, _unseen(name, module, named=True, given=given, adds=adds, others=inputs))]
+
+
+def _in_order(name: str, module: nn.Sequential) -> list[tuple[str, nn.Module]]:
+    """The parts of a Sequential in the order in which they run, nested ones unfolded, without those that do nothing."""
+    parts = []
+    for child_name, child in module._modules.items():  # named_children() leaves out a module that is used a second time
+        path = f"{name}.{child_name}" if name else child_name
+        nested = isinstance(child, nn.Sequential) and type(child).forward is nn.Sequential.forward
+        parts += _in_order(path, child) if nested else [] if isinstance(child, nn.Identity) else [(plain_name(path), child)]
+    return parts
+
+
+def judge_sequential(model: nn.Module, layers: list[WatchedLayer]) -> None:
+    """Leaves out what a plain Sequential shows without a pass: a layer that reads the input, the readout, what is normalized."""
+    if not (isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward):
+        return
+    parts, by_module = _in_order("", model), {layer.module: layer for layer in layers}
+    weighted = [part for _, part in parts if any(parameter.ndim >= 2 for parameter in part.parameters())]
+    for (_, part), (_, after) in zip(parts, [*parts[1:], ("", None)], strict=True):
+        layer = by_module.get(part)
+        if layer is None or sum(other is part for _, other in parts) > 1:
+            continue
+        between = isinstance(after, (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd))
+        reason = (
+            "reads the input" if part is weighted[0] else "readout" if part is weighted[-1]
+            else f"{type(after).__name__} stands between it and its activation" if between
+            else "no activation takes its output" if isinstance(after, nn.Linear) else ""
+        )  # fmt: skip
+        if reason:
+            layer.status, layer.reason = LEFT_OUT, reason
+
+
+def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None = None, *, measure_only: bool = False) -> Survey:
+    """The layers that may be watched: all that could be (default), or those that were named; rows for all the others.
+
+    Raises:
+        TypeError, ValueError: a model that cannot be watched, a name that is none, two layers with one weight.
+    """
+    refuse_models(model)
+    found = _default(model, measure_only)
+    if layers is not None:
+        named = {layers: None} if isinstance(layers, str) else layers if isinstance(layers, Mapping) else dict.fromkeys(layers)
+        chosen = Survey()
+        for name, activation in named.items():
+            for kind, layer in _by_name(model, plain_name(name), activation, measure_only):
+                layer.named = True
+                chosen.add(kind, layer)
+        listed = {layer.name for layer in chosen.layers}
+        for name, kind, what in found.rows:
+            if name not in listed:
+                chosen.leave_out(name, kind, what if isinstance(what, str) else "not named in layers=")
+        found = chosen
+    by_weight: dict[nn.Parameter, list[WatchedLayer]] = {}
+    for layer in found.layers:
+        by_weight.setdefault(layer.weight, []).append(layer)
+    for sharing in by_weight.values():
+        if len(sharing) > 1 and layers is not None:
+            names = ", ".join(layer.name for layer in sharing)
+            raise ValueError(f"layers: two of {names} share one weight; name only one of them")
+        for layer in sharing if len(sharing) > 1 else ():
+            layer.status, layer.reason = LEFT_OUT, f"shares its weight with {next(o.name for o in sharing if o is not layer)}"
+    if layers is None:
+        judge_sequential(model, found.layers)
+    if all(layer.status == LEFT_OUT for layer in found.layers):
+        rows = [(name, kind, what if isinstance(what, str) else what.reason) for name, kind, what in found.rows]
+        raise ValueError(
+            f"model: found no layer to act on in {type(model).__name__}; by default these are the trainable Linear layers "
+            "whose output an activation takes (not the ones that read the input or are read out), nn.RNN, DeepNet and TanhRNN. "
+            "Name others with layers=[...] or layers={name: activation}"
+            + "".join(f"\n  {name or 'the model'} ({kind}): {reason}" for name, kind, reason in rows)
+        )
+    return found
+
+
+def groups(layers: list[WatchedLayer]) -> list[dict]:
+    """A parameter group for each layer; a weight or bias that several layers share stands in the first one's only."""
+    seen, found = set(), []
+    for layer in layers:
+        own = [parameter for parameter in layer.parameters if id(parameter) not in seen]
+        seen |= {id(parameter) for parameter in own}
+        found.append({"params": own, "name": layer.name})
+    return found
+
+
+__all__ = ["LEFT_OUT", "UNSEEN", "WATCHED", "Survey", "groups", "survey"]

@@ -1,0 +1,74 @@
+"""Tables that a notebook shows and ``pandas`` takes, and the report on a model's layers."""
+
+from collections.abc import Sequence
+
+from .layers import UNSEEN, WATCHED, WatchedLayer
+
+
+class Table(list):
+    """Rows as plain dictionaries, which ``pandas.DataFrame`` takes as they are; a notebook shows them as a table.
+
+    ``empty`` is the text in place of a table without rows.
+    """
+
+    def __init__(self, rows: Sequence[dict] = (), empty: str = "no pass seen yet") -> None:
+        super().__init__(rows)
+        self.empty = empty
+
+    def _cells(self) -> list[list[str]]:
+        return [[f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()] for row in self]
+
+    def __repr__(self) -> str:
+        if not self:
+            return f"({self.empty})"
+        lines = [list(self[0]), *self._cells()]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+        text = [not isinstance(value, int | float) for value in self[0].values()]
+        pad = [str.ljust if left and len(self[0]) == 5 else str.rjust for left in text]
+        return "\n".join(
+            "  ".join(to(cell, width) for to, cell, width in zip(pad, line, widths, strict=True)).rstrip() for line in lines
+        )
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        if not self:
+            return f"<p>{escape(self.empty)}</p>"
+        head = "".join(f"<th>{escape(name)}</th>" for name in self[0])
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in self._cells())
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def is_frozen(layer: WatchedLayer) -> bool:
+    """Whether neither the weight nor the bias may be moved now."""
+    return not layer.weight.requires_grad and (layer.bias is None or not layer.bias.requires_grad)
+
+
+def is_watched(layer: WatchedLayer) -> bool:
+    """Whether SAL measures this layer: a frozen one only if it was named."""
+    return layer.status == WATCHED and (layer.named or not is_frozen(layer))
+
+
+def why_not(layer: WatchedLayer) -> str:
+    """Why a layer is not watched, or what is to be known of one that is."""
+    if layer.status == UNSEEN:
+        return "did not run yet"
+    if layer.status == WATCHED and is_frozen(layer):
+        return "frozen (requires_grad=False)" + (": measured, not moved" if layer.named else "")
+    return layer.reason
+
+
+def report_rows(rows: Sequence[tuple[str, str, WatchedLayer | str]], *, frozen_too: bool = False) -> Table:
+    """A row per layer of the model: name, kind, whether it is watched, the activation that takes its output, and why not."""
+    table = Table(empty="the model has no Linear, convolution or recurrent layer")
+    for name, kind, what in rows:
+        layer = what if isinstance(what, WatchedLayer) else None
+        seen = layer is not None and (layer.status == WATCHED if frozen_too else is_watched(layer))
+        table.append({
+            "layer": name or "(the model)",
+            "kind": kind,
+            "watched": "yes" if seen else "no",
+            "activation": layer.activation.name if layer is not None and layer.activation is not None else "",
+            "why": what if layer is None else "" if seen and frozen_too else why_not(layer),
+        })  # fmt: skip
+    return table
