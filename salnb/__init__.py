@@ -6,7 +6,7 @@ from .common.version import __version__ as __version__
 from .lyapunov import CovariantVectors, LyapunovSpectrum, covariant_vectors, finite_time_exponents, lyapunov_spectrum, tanh_map
 from .networks import DeepNet, TanhRNN, rnn_step
 from .sal import SAL, SensitivityMonitor, sal_pretrain
-from .sensitivity import Activation, log_sensitivity, neuron_sensitivity, sensitivity_gradient
+from .sensitivity import Activation, log_sensitivity, neuron_sensitivity, sensitivity_gradient, sensitivity_of
 
 __all__ = [
     "SAL",
@@ -26,5 +26,6 @@ __all__ = [
     "rnn_step",
     "sal_pretrain",
     "sensitivity_gradient",
+    "sensitivity_of",
     "tanh_map",
 ]

@@ -32,8 +32,13 @@ PUBLIC = {
     # lr and decay have no default in the design; the library gives them one, which it may keep but not take away.
     "SAL": (
         {"model": REQUIRED},
-        {"lr": 2e-3, "target": 1.0, "decay": 0.9, "rule": "one_sided", "layers": None, "average": "mean"},
+        {"lr": 2e-3, "target": 1.0, "decay": 0.9, "rule": "one_sided", "layers": None, "average": "mean",
+         "example": None},
     ),
+    "SAL.discard": ({"self": REQUIRED}, {}),
+    "SAL.counting": ({"self": REQUIRED, "mask": REQUIRED}, {}),
+    "SAL.report": ({"self": REQUIRED}, {}),
+    "sensitivity_of": ({"function": REQUIRED, "inputs": REQUIRED}, {"probes": None, "generator": None}),
     "SAL.step": ({"self": REQUIRED, "closure": None}, {}),
     "SAL.gate_gradients_": ({"self": REQUIRED}, {}),
     "SAL.log_sensitivity": ({"self": REQUIRED}, {}),

@@ -63,8 +63,24 @@ class WatchedLayer:
         return [p for p in (self.weight, self.bias) if p is not None]
 
     @property
+    def is_convolution(self) -> bool:
+        return isinstance(self.module, nn.modules.conv._ConvNd)
+
+    @property
+    def rows(self) -> Tensor:
+        """The weight (..., N, M) with a row for each neuron; a convolution's row is the kernel of a channel."""
+        return self.weight.flatten(1) if self.is_convolution else self.weight
+
+    @property
+    def mask_rows(self) -> Tensor | None:
+        """The mask as ``rows``."""
+        return self.mask.flatten(1) if self.mask is not None and self.is_convolution else self.mask
+
+    @property
     def parameter_name(self) -> str:
         """What the module calls the weight."""
+        if isinstance(self.module, nn.RNNCell):
+            return "weight_hh"
         if self.rnn_layer is not None:
             return f"weight_hh_l{self.rnn_layer}"
         return "weight_orig" if "weight_orig" in self.module._parameters else "weight"
@@ -116,6 +132,13 @@ def rnn_layers(name: str, module: nn.RNN) -> list[WatchedLayer]:
             )
         )
     return found
+
+
+def rnn_cell_layer(name: str, module: nn.RNNCell) -> WatchedLayer:
+    """The recurrent weights of an nn.RNNCell, observed by its outputs."""
+    others = tuple(p for p in (module.weight_ih, module.bias_ih) if p is not None)
+    activation = ACTIVATIONS_OF_OUTPUT[module.nonlinearity]
+    return WatchedLayer(name, module, module.weight_hh, module.bias_hh, activation, others=others)
 
 
 def replica_layers(name: str, network: DeepNet | TanhRNN) -> list[WatchedLayer]:

@@ -9,8 +9,8 @@ from ..sensitivity.formulas import neuron_sensitivity
 from .layers import WatchedLayer
 from .look.survey import survey
 from .passes.no_pass import why_no_pass
+from .passes.pooling import pre_activations
 from .passes.recording import PassRecorder
-from .passes.sums import samples_of
 from .report import Table, report_rows
 
 COLUMNS = ("layer", "neurons", "mean", "rms", "log_sensitivity", "below_half", "saturated", "dead")
@@ -98,8 +98,9 @@ class SensitivityMonitor:
         for layer, observed in zip(self._layers, calls, strict=True):
             if not observed:
                 continue
-            pre_activation = samples_of(layer, observed)[1]
+            pre_activation = pre_activations(layer, observed)
             weight = layer.effective_weight().to(pre_activation.dtype)
+            weight = weight.flatten(1) if layer.is_convolution else weight
             sensitivity = neuron_sensitivity(weight, pre_activation, layer.activation)
             row = layer_row(layer, sensitivity, layer.activation.slope(pre_activation))
             self.history.append({"pass": self._passes, **row})

@@ -14,6 +14,7 @@ from .look.survey import groups, survey
 from .passes.distributed import process_group, summed_over
 from .passes.masks import check_mask
 from .passes.no_pass import why_no_pass
+from .passes.pooling import pooled
 from .passes.recording import PassRecorder
 from .passes.sums import Sums, working_dtype
 from .report import Table, is_frozen, is_watched, report_rows
@@ -35,7 +36,7 @@ class RowGate:
     def hold(self, rows: Tensor, parameters: Iterable[nn.Parameter]) -> None:
         """Zeroes the gradients of the given rows (..., N), True where held, and remembers the weights."""
         for parameter in parameters:
-            held = rows.unsqueeze(-1) if parameter.ndim > rows.ndim else rows
+            held = rows.view(*rows.shape, *[1] * (parameter.ndim - rows.ndim))
             self._saved.append((held, parameter, parameter.clone()))
             if parameter.grad is not None:
                 parameter.grad.masked_fill_(held, 0.0)
@@ -65,8 +66,9 @@ class SAL(torch.optim.Optimizer):
         rule: "one_sided" or "proportional".
         layers: names, or {name: activation} with the activation's name, function, module or ``Activation``, or {name:
             (activation, other layers)} where it acts on a sum: ``{"b": ("tanh", "a")}`` for ``tanh(a(x) + b(h))``, since b alone
-            does not see the sum. What is named and cannot be watched is an error. Default: every Linear whose output goes to
-            one activation and nowhere else, save those that read the input and the readouts; nn.RNN; DeepNet; TanhRNN.
+            does not see the sum. What is named and cannot be watched is an error. Default: every Linear and convolution whose
+            output goes to one activation and nowhere else, save those that read the input and the readouts; nn.RNN;
+            nn.RNNCell; DeepNet; TanhRNN. A convolution has a neuron for each channel and place, with the kernel for weights.
         average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much, and past
             the edge of chaos a recurrent network's mean falls below 1 again: "one_sided" may then climb on without end.
         example: inputs for one look at once, which leaves no trace in buffers and random state: a tensor, a tuple of arguments
@@ -127,8 +129,8 @@ class SAL(torch.optim.Optimizer):
         """Of the passes inside the ``with`` block only the samples count where ``mask`` is True: padding does not.
 
         Args:
-            mask: boolean, of the shape of a watched layer's output without its last dimension; for an ``nn.RNN`` with
-                ``batch_first=True`` (B, T), as its output.
+            mask: boolean, of the shape of a watched layer's output without its neurons (the last dimension; of a convolution
+                the channels); for an ``nn.RNN`` with ``batch_first=True`` (B, T), as its output.
 
         Raises:
             TypeError, ValueError: no boolean tensor, or a shape that does not fit a watched layer (at the pass).
@@ -193,7 +195,7 @@ class SAL(torch.optim.Optimizer):
         if all(average is None for average, _, _ in pairs) and not self._recorder.skipped:
             raise RuntimeError("SAL: nothing has been observed yet; call the model in training mode, then step()")
         return torch.stack([
-            layer.weight.new_full(layer.weight.shape[:-2], math.nan, dtype=torch.float32) if average is None
+            layer.weight.new_full(layer.rows.shape[:-2], math.nan, dtype=torch.float32) if average is None
             else (average < target).float().mean(-1) for average, target, layer in pairs
         ])  # fmt: skip
 
@@ -275,6 +277,12 @@ class SAL(torch.optim.Optimizer):
             if self._reduced is None or self._reduced[0] != recorder.number:  # gating and the step ask for the same sums
                 self._reduced = recorder.number, summed_over(group, self._layers, recorder.sums)
             sums = self._reduced[1]
+        else:
+            for i, layer in enumerate(self._layers):
+                if layer.is_convolution and observations[i]:
+                    found, sums = pooled(layer, observations[i]), [*sums]
+                    sums[i] = found if sums[i] is None else sums[i] + found
+                    observations[i] = []
         # What another process has seen running is moved here, too, so that the weights stay equal.
         ran = [i for i, layer in enumerate(self._layers)
                if (observations[i] or sums[i] is not None) and (is_watched(layer) or group is not None)]  # fmt: skip
@@ -305,7 +313,7 @@ class SAL(torch.optim.Optimizer):
         if members and members == watched:
             return torch.cat([measure.log_sensitivity for _, measure in measured])
         found = {i: one for these, measure in measured for i, one in zip(these, measure.log_sensitivity, strict=True)}
-        for i, weight in ((i, self._layers[i].weight) for i in watched if i not in found):
+        for i, weight in ((i, self._layers[i].rows) for i in watched if i not in found):
             found[i] = weight.new_full(weight.shape[:-2], math.nan, dtype=working_dtype(weight.dtype))
         return torch.stack([found[i] for i in watched]) if watched else torch.empty(0)
 
@@ -355,7 +363,7 @@ def check_state(state_dict: dict, layers: list[WatchedLayer], own_groups: list[d
     firsts = [group["params"][0] if group["params"] else None for group in state_dict["param_groups"]]
     for layer, first in zip(layers, firsts, strict=True):
         average = stored.get(first, {}).get("sensitivity")
-        neurons = tuple(layer.weight.shape[:-1])
+        neurons = tuple(layer.rows.shape[:-1])
         if average is not None and average.shape != neurons:
             raise ValueError(f"state_dict: the running average of {layer.name!r} has shape {tuple(average.shape)}, but the layer "
                              f"has {neurons} neurons")  # fmt: skip

@@ -37,7 +37,8 @@ def joined(tensors: Sequence[Tensor]) -> Tensor:
 def write(parameters: Sequence[Tensor], values: Tensor) -> None:
     """Copies values (L, ...) into L parameters. Where the values are these parameters' own memory, nothing is copied."""
     if parameters[0].data_ptr() != values.data_ptr():
-        torch._foreach_copy_(list(parameters), list(values.unbind(0)))
+        same = values.shape[1:] == parameters[0].shape  # else kernels of a convolution, as rows
+        torch._foreach_copy_(list(parameters), [value if same else value.view_as(parameters[0]) for value in values.unbind(0)])
         return
     for parameter in parameters:  # autograd must still learn of the change
         increment_version(parameter)  # one by one: torch 2.4 takes no lists
@@ -196,11 +197,11 @@ def stack_layers(
         dtype = working_dtype(first.weight.dtype)
         rates = [[group_of["lr"] if moves(layers[i]) else 0.0 for i, group_of in ((i, groups[i]) for i in same)],
                  *([groups[i][name] for i in same] for name in ("target", "decay"))]  # fmt: skip
-        numbers = first.weight.new_tensor(rates, dtype=dtype).view(3, -1, *[1] * (first.weight.ndim - 1))
+        numbers = first.weight.new_tensor(rates, dtype=dtype).view(3, -1, *[1] * (first.rows.ndim - 1))
         for start in range(0, len(same), count):
             members = same[start : start + count]
             lr, target, decay = numbers[:, start : start + count].unbind(0)
-            mask = None if first.mask is None else torch.stack([layers[i].mask for i in members]).to(dtype)
+            mask = None if first.mask is None else torch.stack([layers[i].mask_rows for i in members]).to(dtype)
             pieces = pieces_of(samples[members[0]], at_once) if len(members) == 1 else [[samples[i] for i in members]]
             yield members, Stack(
                 weight=weights_of([layers[i] for i in members], [states[i] for i in members]),
@@ -225,7 +226,7 @@ def moves(layer: WatchedLayer) -> bool:
 def weights_of(layers: Sequence[WatchedLayer], states: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """The weights (L, ..., N, M), which ``Stack.move`` may write to: their own memory, or a copy where that must not be."""
     first = layers[0].weight
-    together, dtype = joined([layer.weight for layer in layers]), working_dtype(first.dtype)
+    together, dtype = joined([layer.rows for layer in layers]), working_dtype(first.dtype)
     if dtype != first.dtype:
         together = together.to(dtype)
         for row, state in zip(together.unbind(0), states, strict=True):
@@ -256,8 +257,8 @@ def write_rounded(layer: WatchedLayer, moved: Tensor, change: Tensor, state: dic
     Without it a change below half a unit in the last place would be lost every time, and the weight would never move.
     """
     if layer.weight.requires_grad:
-        layer.weight.copy_(moved)
-        state["rounding"] = moved - layer.weight.to(moved.dtype)
+        layer.weight.copy_(moved.view_as(layer.weight))
+        state["rounding"] = moved - layer.rows.to(moved.dtype)
     if layer.bias is not None and layer.bias.requires_grad:
         lost = rounding_of(state, "bias_rounding", change)
         wanted = layer.bias.to(change.dtype) + change if lost is None else layer.bias.to(change.dtype) + change + lost

@@ -186,7 +186,7 @@ def tied() -> nn.Sequential:
         (lambda: SAL(sequential(2, 4, 4, 1), layers=["7"]), "layers: the model has no layer named '7'; it has 0, 1"),
         (lambda: SAL(HandLoop(), layers={"hidden": "swich"}), "layers: 'hidden': activation: got 'swich', expected one of tanh"),
         (lambda: SAL(sequential(2, 4, 4, 1), layers={"2": "sigmoid"}), "'2' was given 'sigmoid', but the module .* is 'tanh'"),
-        (lambda: SAL(Foreign(), layers=["gru"]), "layers: 'gru' is a GRU; SAL acts on Linear and nn.RNN"),
+        (lambda: SAL(Foreign(), layers=["gru"]), "layers: 'gru' is a GRU; SAL acts on Linear, Conv1d, .* and nn.RNNCell"),
         (lambda: SAL(Foreign(), layers=["rnn.weight_hh_l7"]), "the model has no layer named 'rnn.weight_hh_l7'"),
         (lambda: SAL(Foreign(), layers=["head.1", "rnn.weight_hh_l7"]), "no layer named 'rnn.weight_hh_l7'"),
         (lambda: SAL(tied(), layers={"0": "tanh", "2": "tanh"}), "layers: two of 0, 2 share one weight"),

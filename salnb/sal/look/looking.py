@@ -51,10 +51,11 @@ def linear_fault(layer: WatchedLayer, inputs: object, output: object) -> str | N
     if isinstance(layer.module, ReplicaLinear) or output.is_nested:
         return None
     weight, bias = layer.effective_weight(), layer.bias
-    if output.shape != (*inputs.shape[:-1], weight.shape[-2]):
+    product = layer.module._conv_forward if layer.is_convolution else F.linear
+    if not layer.is_convolution and output.shape != (*inputs.shape[:-1], weight.shape[-2]):
         return f"its output has shape {tuple(output.shape)}, not that of weight · input + bias"
-    expected = F.linear(inputs, weight, bias)
-    scale = F.linear(inputs.abs(), weight.abs(), None if bias is None else bias.abs())
+    expected = product(inputs, weight, bias)
+    scale = product(inputs.abs(), weight.abs(), None if bias is None else bias.abs())
     limit = 8 * max(torch.finfo(tensor.dtype).eps for tensor in (output, expected)) * scale
     close = ((output - expected).abs() <= limit) | ~expected.isfinite()
     return None if bool(close.all()) else "its output is not weight · input + bias; its forward or a hook does something else"

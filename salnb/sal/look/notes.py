@@ -50,6 +50,7 @@ class Note:
     product_of: tuple[list[Tensor], list[Tensor]] = ([], [])  # if it is a product of parameters: the matrices, and vectors added
 
 
+SUMS = ("add", "add_", "__add__", "__radd__", "__iadd__")
 NOTHING = Note(unknown=True)
 
 
@@ -63,3 +64,14 @@ def merged(notes: list[Note]) -> Note:
         is_weight=bool(notes) and all(note.is_weight for note in notes),
         unknown=any(note.unknown for note in notes),
     )
+
+
+def product(name: str, weighted: bool, notes: list[Note]) -> tuple[list[Tensor], list[Tensor]]:
+    """The matrices and vectors among the parameters of which this function's result is weight · input + bias."""
+    parameters = [note.view_of for note in notes if note.view_of is not None]
+    if weighted:
+        return [one for one in parameters if one.ndim > 1], [one for one in parameters if one.ndim == 1]
+    if name in SUMS and len(notes) == 2 and len(parameters) == 1:
+        matrices, vectors = next(note.product_of for note in notes if note.view_of is None)
+        return matrices, [*vectors, *parameters]
+    return [], []

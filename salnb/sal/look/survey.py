@@ -10,9 +10,10 @@ from ...networks.deep import DeepNet
 from ...networks.linear import ReplicaLinear
 from ...networks.recurrent import TanhRNN
 from ...sensitivity.activations import Activation, activation_formulas, from_module
-from ..layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer, replica_layers, rnn_layers
+from ..layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer, replica_layers, rnn_cell_layer, rnn_layers
 
-RECURRENT = (nn.GRU, nn.LSTM, nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+RECURRENT = (nn.GRU, nn.LSTM, nn.GRUCell, nn.LSTMCell)
+PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # a neuron's row of weights times its inputs
 CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 OURS = (DeepNet, TanhRNN)
 
@@ -104,7 +105,9 @@ def _default(model: nn.Module, measure_only: bool) -> Survey:
                     found.add("RNN", layer)
             except (ValueError, RuntimeError) as error:
                 found.leave_out(name, "RNN", str(error))
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, nn.RNNCell):
+            found.add("RNNCell", rnn_cell_layer(name, module))
+        elif isinstance(module, PRODUCTS):
             fault = weight_fault(module)
             parametrized = torch.nn.utils.parametrize.is_parametrized(module, "weight")
             if fault is not None and not (measure_only and parametrized):
@@ -165,10 +168,12 @@ def _by_name(model: nn.Module, name: str, activation: object, measure_only: bool
         return [("RNN", layer) for layer in rnn_layers(name, module)]
     if isinstance(module, OURS):
         return [("ReplicaLinear", layer) for layer in replica_layers(name, module)]
-    if not isinstance(module, nn.Linear | ReplicaLinear):
+    if isinstance(module, nn.RNNCell):
+        return [("RNNCell", rnn_cell_layer(name, module))]
+    if not isinstance(module, (*PRODUCTS, ReplicaLinear)):
         raise ValueError(
-            f"layers: {name!r} is a {type(module).__name__}; SAL acts on Linear and nn.RNN layers and on DeepNet and "
-            "TanhRNN, where each neuron has one slope and one row of weights"
+            f"layers: {name!r} is a {type(module).__name__}; SAL acts on Linear, Conv1d, Conv2d, Conv3d, nn.RNN and nn.RNNCell "
+            "and on DeepNet and TanhRNN, where each neuron has one slope and one row of weights"
         )
     fault = None if isinstance(module, ReplicaLinear) else weight_fault(module)
     if fault is not None and not (measure_only and "parametrized" in fault):
@@ -260,7 +265,8 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
         rows = [(name, kind, what if isinstance(what, str) else what.reason) for name, kind, what in found.rows]
         raise ValueError(
             f"model: found no layer to act on in {type(model).__name__}; by default these are the trainable Linear layers "
-            "whose output an activation takes (not the ones that read the input or are read out), nn.RNN, DeepNet and TanhRNN. "
+            "and convolutions whose output an activation takes (not those that read the input or are read out), nn.RNN, nn.RNNCell, "
+            "DeepNet and TanhRNN. "
             "Name others with layers=[...] or layers={name: activation}"
             + "".join(f"\n  {name or 'the model'} ({kind}): {reason}" for name, kind, reason in rows)
         )

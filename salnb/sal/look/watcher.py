@@ -18,10 +18,11 @@ from ...sensitivity.automatic import derivatives_fault, elementwise_fault
 from ..hooks import calls_in_progress, samples_without_padding
 from ..layers import WatchedLayer
 from .functions import SHAPES, activation_of, in_words, is_source, is_weighted, memory_of, name_of, tensors_in
-from .notes import NOTHING, Consumer, LayerCall, Note, merged
+from .notes import NOTHING, Consumer, LayerCall, Note, merged, product
 
+PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+PLAIN_FORWARDS = tuple(kind.forward for kind in PRODUCTS)
 OPAQUE = (nn.MultiheadAttention, nn.TransformerEncoder)  # inside them a mode would make PyTorch take another path
-SUMS = ("add", "add_", "__add__", "__radd__", "__iadd__")
 NORMALIZATIONS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 
 
@@ -304,7 +305,7 @@ class Watcher(TorchFunctionMode):
             return
         if activation is None and not isinstance(module, NORMALIZATIONS):
             activation = self._tried(module, output)
-        if activation is not None and not self._gives(activation, before, output):
+        if activation is not None and not self._gives(call.layer, activation, before, output):
             activation = None  # a hook of the user's does something else
         if activation is None and not isinstance(module, NORMALIZATIONS):
             return  # its parts have been noted one by one
@@ -321,12 +322,14 @@ class Watcher(TorchFunctionMode):
         self._write(output, Note(pending=note.pending or frozenset([call.layer]), marks=frozenset(marks), weighted=True,
                                  from_input=note.from_input, derived=derived))  # fmt: skip
 
-    def _gives(self, activation: Activation, before: Tensor | None, output: Tensor) -> bool:
+    def _gives(self, layer: WatchedLayer, activation: Activation, before: Tensor | None, output: Tensor) -> bool:
         """Whether the module's output is this activation of its input, to rounding."""
         if before is None:
             return True
         limit = 32 * torch.finfo(output.dtype).eps if output.is_floating_point() else 0.0
         with self.aside():
+            if layer.is_convolution and before.ndim == layer.weight.ndim:  # neurons last, as slopes are computed
+                before, output = before.movedim(1, -1), output.movedim(1, -1)
             wanted = activation.function(before).to(output.dtype)
             return wanted.shape == output.shape and bool(torch.allclose(output, wanted, rtol=limit, atol=limit, equal_nan=True))
 
@@ -358,8 +361,8 @@ class Watcher(TorchFunctionMode):
     def layer_called(self, layer: WatchedLayer, inputs: Tensor, output: Tensor, fault: str | None) -> None:
         """Called by the layer's own hook, after the layer has run."""
         note, made = self.note(inputs), self.note(output)
-        plain = isinstance(layer.module, nn.Linear) and layer.module._parameters.get("weight") is layer.weight
-        own_forward = type(layer.module).forward is not nn.Linear.forward or "forward" in vars(layer.module)
+        plain = isinstance(layer.module, PRODUCTS) and layer.module._parameters.get("weight") is layer.weight
+        own_forward = type(layer.module).forward not in PLAIN_FORWARDS or "forward" in vars(layer.module)
         (matrices, vectors), bias = made.product_of, [] if layer.bias is None else [layer.bias]
         product_is = any(one is layer.weight for one in matrices) and [*map(id, vectors)] == [*map(id, bias)]
         if fault is None and plain and not product_is and (own_forward or not self._unseen(output)):
@@ -387,14 +390,3 @@ class Watcher(TorchFunctionMode):
         for consumer in note.marks:
             consumer.live = True
         self._ran_weights = True
-
-
-def product(name: str, weighted: bool, notes: list[Note]) -> tuple[list[Tensor], list[Tensor]]:
-    """The matrices and vectors among the parameters of which this function's result is weight · input + bias."""
-    parameters = [note.view_of for note in notes if note.view_of is not None]
-    if weighted:
-        return [one for one in parameters if one.ndim > 1], [one for one in parameters if one.ndim == 1]
-    if name in SUMS and len(notes) == 2 and len(parameters) == 1:
-        matrices, vectors = next(note.product_of for note in notes if note.view_of is None)
-        return matrices, [*vectors, *parameters]
-    return [], []

@@ -23,8 +23,8 @@ def counted(
 ) -> tuple[list[Observation], list[Tensor]]:
     r"""The calls and for each a mask (\*replicas, S), as ``sums_of`` takes them.
 
-    The mask has the shape of the layer's output without its last dimension; for a layer that ran once per time step, or was
-    observed step by step, a leading dimension of steps is taken apart.
+    The mask has the shape of the layer's output without its neurons, which are the last dimension or a convolution's channels;
+    for a layer that ran once per time step, or was observed step by step, a leading dimension of steps is taken apart.
 
     Raises:
         ValueError: a mask of another shape, or packed sequences, which have no padding.
@@ -35,8 +35,10 @@ def counted(
     given, mask = tuple(mask.shape), mask.to(calls[0][1].device)
     mask = mask.transpose(-1, -2) if layout == "batch first" and mask.ndim > 1 else mask
     mask = mask.unsqueeze(-1) if layout == "single" else mask
-    replicas = layer.weight.shape[:-2]
-    sizes, steps = [u.shape[:-1] for _, u in calls], len(calls)
+    replicas, steps = layer.rows.shape[:-2], len(calls)
+    sizes = [u.shape[:-1] for _, u in calls]
+    if layer.is_convolution:  # the channels stand in front of the places
+        sizes = [u.shape[:1] + u.shape[2:] if u.ndim == layer.weight.ndim else u.shape[1:] for _, u in calls]
     every, step = tuple(mask.shape), tuple(mask.shape[1:])  # one mask for every call, or one for each
 
     def fits(shape: tuple[int, ...]) -> bool:  # without the replicas: shared by them
@@ -46,7 +48,7 @@ def counted(
     if not (at_every or one_each) or at_every and one_each and steps > 1:  # with both, replicas could be taken for steps
         size = {"batch first": sizes[0][::-1], "single": sizes[0][:1]}.get(layout, sizes[0])
         wanted = tuple(size) if steps == 1 else (steps, *size)
-        output = (*size, calls[0][1].shape[-1])
+        output = tuple(calls[0][1].shape) if layer.is_convolution else (*size, calls[0][1].shape[-1])
         raise ValueError(f"counting: got a mask of shape {given}, but {layer.name!r} ran {steps} times with an output of shape "
                          f"{output}, so that the mask should be {wanted}; leave this layer out, or give a mask for it in a pass "
                          "of its own")  # fmt: skip

@@ -3,7 +3,6 @@
 import warnings
 import weakref
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,91 +15,17 @@ from ..hooks import (
     forward_in_progress,
     in_backward,
     in_transform,
-    moves_with_training,
-    samples_without_padding,
-    version,
 )
-from ..layers import UNSEEN, WATCHED, WatchedLayer, output_of
+from ..layers import UNSEEN, WATCHED, WatchedLayer
 from ..look.functions import tensors_in
 from ..look.looking import Looks
 from .distributed import process_group
 from .masks import counted
 from .network_states import NetworkStates
+from .observers import Observer
 from .order import guard_backward
-from .rnn_states import rnn_observations
-from .sums import Sums, non_finite, sums_of
-
-
-class Observer:
-    """The hooks of one module with watched layers."""
-
-    def __init__(self, recorder: "PassRecorder", indices: list[int]) -> None:
-        self._recorder = self.owner = weakref.ref(recorder)
-        self._indices = indices
-        first = recorder.watched[indices[0]]
-        # A pruned layer has no parameter of this name, and takes the way through ``counts``, where its mask is read anew.
-        self._index, self._layer, self._name = indices[0], first, "weight"
-        self.hook = self._observe_rnn if isinstance(first.module, nn.RNN) else self._observe
-
-    def before(self, module: nn.Module, arguments: tuple) -> None:
-        """Before a layer that no look has seen yet: looks from here on, since it did not run in the pass that was looked at."""
-        recorder = self._recorder()
-        if recorder is not None and recorder.calls is not None and not in_transform():
-            recorder.looks.begin_late()
-
-    def _observe(self, module: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
-        # Runs once per layer and call, 300 times in one pass of a deep net: every look-up here shows in the time of a step.
-        recorder = self._recorder()
-        if recorder is None or in_transform():
-            return
-        if recorder.calls is None:
-            recorder.ran_outside()
-            return
-        layer = self._layer
-        if module._parameters.get(self._name) is not layer.weight and not recorder.counts(self._indices):
-            return
-        inputs = arguments[0] if arguments else keywords["input"] if "input" in keywords else keywords.get("inputs")
-        if recorder.looks.watching and layer.status == UNSEEN:
-            recorder.looks.layer_called(layer, inputs, output)
-        if not isinstance(output, Tensor):
-            return
-        if output.is_nested:
-            with recorder.looks.watching.aside() if recorder.looks.watching else nullcontext():
-                inputs, output = samples_without_padding(inputs), samples_without_padding(output)
-        kept = inputs.detach().clone() if moves_with_training(inputs) else inputs.detach() if inputs.requires_grad else inputs
-        output = output.detach() if output.requires_grad else output
-        copy = layer.copy or layer.status == UNSEEN
-        output = output.clone() if copy else output if layer.network is None else output_of(layer, output)
-        recorder.calls[self._index].append((kept, output, version(kept), version(output)))
-
-    @torch.no_grad()
-    def _observe_rnn(self, module: nn.RNN, arguments: tuple, keywords: dict, output: object) -> None:
-        recorder = self._recorder()
-        if recorder is None or in_transform():
-            return
-        if recorder.calls is None:
-            recorder.ran_outside()
-            return
-        if not recorder.counts(self._indices):
-            return
-        given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
-        inputs, state = given["input"], given.get("hx")
-        if module.training and module.dropout and module.num_layers > 1:
-            raise RuntimeError(f"SAL: dropout={module.dropout} in training mode between the layers of nn.RNN hides their "
-                               "pre-activations; set dropout=0")  # fmt: skip
-        with torch.autocast(module.weight_hh_l0.device.type, enabled=False):
-            plain = inputs if isinstance(inputs, PackedSequence) else inputs.detach()
-            out = output[0] if isinstance(inputs, PackedSequence) else output[0].detach()
-            if isinstance(inputs, PackedSequence):
-                plain = inputs._replace(data=inputs.data.detach().to(module.weight_hh_l0.dtype))
-                out = out._replace(data=out.data.detach())
-            else:
-                plain = plain.to(module.weight_hh_l0.dtype)
-            observations = rnn_observations(module, plain, None if state is None else state.detach(), out)
-        for index in self._indices:
-            before, after = observations[recorder.watched[index].rnn_layer]
-            recorder.calls[index].append((before, after, version(before), version(after)))
-        recorder.note_layout(self._indices, module, inputs)
+from .pooling import pooled
+from .sums import Sums, non_finite
 
 
 class PassRecorder:
@@ -318,7 +243,7 @@ class PassRecorder:
             if finished[index]:
                 pairs = [(x, u) for x, u, _, _ in finished[index]]
                 pairs, masks = counted(layer, pairs, self.mask, self._layouts.get(index, ""))
-                found[index] = sums_of(layer, pairs, masks)
+                found[index] = pooled(layer, pairs, masks)
         if (bad := next((i for i, one in found.items() if not one.finite()), None)) is not None:
             self.skip(self.watched[bad].name)
             return
@@ -338,7 +263,7 @@ class PassRecorder:
             return
         for index, calls in enumerate(observations):
             if calls:
-                found = sums_of(self.watched[index], calls)
+                found = pooled(self.watched[index], calls)
                 self.sums[index] = found if self.sums[index] is None else self.sums[index] + found
 
     def skip_if_not_finite(self, observations: Sequence[Sequence[Observation]]) -> bool:

@@ -73,3 +73,15 @@ def _packed_observations(
         found.append((before, out if after is None else after))
         inputs = out
     return found
+
+
+def cell_observation(module: nn.RNNCell, inputs: Tensor, state: Tensor | None, output: Tensor) -> Observation:
+    """Recurrent input h_{t-1} and output h_t of a call of an nn.RNNCell, each (B, N)."""
+    inputs, output = (tensor.detach() if tensor.ndim == 2 else tensor.detach().unsqueeze(0) for tensor in (inputs, output))
+    before = output.new_zeros(output.shape) if state is None else state.detach().clone().view(output.shape)
+    if output.dtype == module.weight_hh.dtype or module.nonlinearity != "tanh":
+        return before, output.clone()
+    with torch.autocast(output.device.type, enabled=False):  # 1 - h² is lost in 8 bits where h is near 1
+        own = [module.weight_ih, module.weight_hh, module.bias_ih, module.bias_hh]
+        dtype = module.weight_hh.dtype
+        return before.to(dtype), torch.rnn_tanh_cell(inputs.to(dtype), before.to(dtype), *own)

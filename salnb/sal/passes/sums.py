@@ -62,7 +62,7 @@ def stacked(sums: Sequence[Sums]) -> Sums:
 
 def no_sums(layer: WatchedLayer) -> Sums:
     """The sums over no samples."""
-    weight = layer.weight
+    weight = layer.rows
     zeros = weight.new_zeros(weight.shape, dtype=working_dtype(weight.dtype))
     rows = zeros[..., 0]
     return Sums(zeros[..., 0, :1] if weight.shape[-1] else rows[..., :1], rows, rows.clone(), zeros, rows.clone())

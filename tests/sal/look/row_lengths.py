@@ -3,10 +3,12 @@
 import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 from torch.nn.modules import module as torch_modules
 
 from salnb import SAL, SensitivityMonitor
@@ -50,7 +52,11 @@ def row_lengths(
     seen, found = inputs_of(model, list(functions), arguments, keywords), {}
     for name, function in functions.items():
         layer = copied(model.get_submodule(name))
-        found[name] = torch.cat([rows(layer.forward, function, x.to(layer.weight.dtype)) for x in seen[name]]).mean(0)
+        inputs, forward = [x.to(layer.weight.dtype) for x in seen[name]], layer.forward
+        if isinstance(layer, nn.Conv2d):  # a neuron at a place is a linear map of the patch that it sees
+            inputs = [F.unfold(x, layer.kernel_size, padding=layer.padding).mT for x in inputs]
+            forward = partial(F.linear, weight=layer.weight.detach().flatten(1), bias=layer.bias.detach())
+        found[name] = torch.cat([rows(forward, function, x) for x in inputs]).mean(0)
     return found
 
 

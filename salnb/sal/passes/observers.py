@@ -1,0 +1,97 @@
+"""The hooks on a watched layer's module: what they keep of a call."""
+
+import weakref
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from ..hooks import in_transform, moves_with_training, samples_without_padding, version
+from ..layers import UNSEEN, output_of
+from .rnn_states import cell_observation, rnn_observations
+
+
+class Observer:
+    """The hooks of one module with watched layers, for a ``PassRecorder``."""
+
+    def __init__(self, recorder: object, indices: list[int]) -> None:
+        self._recorder = self.owner = weakref.ref(recorder)
+        self._indices = indices
+        first = recorder.watched[indices[0]]
+        # A pruned layer has no parameter of this name, and takes the way through ``counts``, where its mask is read anew.
+        self._index, self._layer, self._name = indices[0], first, "weight"
+        kinds = {nn.RNN: self._observe_rnn, nn.RNNCell: self._observe_cell}
+        self.hook = next((hook for kind, hook in kinds.items() if isinstance(first.module, kind)), self._observe)
+
+    def before(self, module: nn.Module, arguments: tuple) -> None:
+        """Before a layer that no look has seen yet: looks from here on, since it did not run in the pass that was looked at."""
+        recorder = self._recorder()
+        if recorder is not None and recorder.calls is not None and not in_transform():
+            recorder.looks.begin_late()
+
+    def _observe(self, module: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
+        # Runs once per layer and call, 300 times in one pass of a deep net: every look-up here shows in the time of a step.
+        recorder = self._recorder()
+        if recorder is None or in_transform():
+            return
+        if recorder.calls is None:
+            recorder.ran_outside()
+            return
+        layer = self._layer
+        if module._parameters.get(self._name) is not layer.weight and not recorder.counts(self._indices):
+            return
+        inputs = arguments[0] if arguments else keywords["input"] if "input" in keywords else keywords.get("inputs")
+        if recorder.looks.watching and layer.status == UNSEEN:
+            recorder.looks.layer_called(layer, inputs, output)
+        if not isinstance(output, Tensor):
+            return
+        if output.is_nested:
+            with recorder.looks.watching.aside() if recorder.looks.watching else nullcontext():
+                inputs, output = samples_without_padding(inputs), samples_without_padding(output)
+        kept = inputs.detach().clone() if moves_with_training(inputs) else inputs.detach() if inputs.requires_grad else inputs
+        output = output.detach() if output.requires_grad else output
+        copy = layer.copy or layer.status == UNSEEN
+        output = output.clone() if copy else output if layer.network is None else output_of(layer, output)
+        recorder.calls[self._index].append((kept, output, version(kept), version(output)))
+
+    @torch.no_grad()
+    def _observe_cell(self, module: nn.RNNCell, arguments: tuple, keywords: dict, output: Tensor) -> None:
+        recorder = self._recorder()
+        if recorder is None or in_transform():
+            return
+        if recorder.calls is None:
+            recorder.ran_outside()
+        elif recorder.counts(self._indices):
+            given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
+            before, after = cell_observation(module, given["input"], given.get("hx"), output)
+            recorder.calls[self._index].append((before, after, version(before), version(after)))
+
+    @torch.no_grad()
+    def _observe_rnn(self, module: nn.RNN, arguments: tuple, keywords: dict, output: object) -> None:
+        recorder = self._recorder()
+        if recorder is None or in_transform():
+            return
+        if recorder.calls is None:
+            recorder.ran_outside()
+            return
+        if not recorder.counts(self._indices):
+            return
+        given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
+        inputs, state = given["input"], given.get("hx")
+        if module.training and module.dropout and module.num_layers > 1:
+            raise RuntimeError(f"SAL: dropout={module.dropout} in training mode between the layers of nn.RNN hides their "
+                               "pre-activations; set dropout=0")  # fmt: skip
+        with torch.autocast(module.weight_hh_l0.device.type, enabled=False):
+            plain = inputs if isinstance(inputs, PackedSequence) else inputs.detach()
+            out = output[0] if isinstance(inputs, PackedSequence) else output[0].detach()
+            if isinstance(inputs, PackedSequence):
+                plain = inputs._replace(data=inputs.data.detach().to(module.weight_hh_l0.dtype))
+                out = out._replace(data=out.data.detach())
+            else:
+                plain = plain.to(module.weight_hh_l0.dtype)
+            observations = rnn_observations(module, plain, None if state is None else state.detach(), out)
+        for index in self._indices:
+            before, after = observations[recorder.watched[index].rnn_layer]
+            recorder.calls[index].append((before, after, version(before), version(after)))
+        recorder.note_layout(self._indices, module, inputs)
