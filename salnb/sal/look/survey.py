@@ -265,9 +265,8 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
         rows = [(name, kind, what if isinstance(what, str) else what.reason) for name, kind, what in found.rows]
         raise ValueError(
             f"model: found no layer to act on in {type(model).__name__}; by default these are the trainable Linear layers "
-            "and convolutions whose output an activation takes (not those that read the input or are read out), nn.RNN, nn.RNNCell, "
-            "DeepNet and TanhRNN. "
-            "Name others with layers=[...] or layers={name: activation}"
+            "and convolutions whose output an activation takes (not those that read the input or are read out), nn.RNN, "
+            "nn.RNNCell, DeepNet and TanhRNN. Name others with layers=[...] or layers={name: activation}"
             + "".join(f"\n  {name or 'the model'} ({kind}): {reason}" for name, kind, reason in rows)
         )
     return found
