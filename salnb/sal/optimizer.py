@@ -93,6 +93,8 @@ class SAL(torch.optim.Optimizer):
         layers: Iterable[str] | Mapping[str, object] | None = None, average: str = "mean", example: object = None,
     ) -> None:  # fmt: skip
         check_settings(lr, target, decay, rule, average)
+        if not isinstance(layers, Iterable | None):
+            raise TypeError(f"layers: got {layers!r}, expected names, or a dictionary of names and activations")
         layers = layers if layers is None or isinstance(layers, str | Mapping) else list(layers)
         found = survey(model, layers)
         settings = dict(lr=lr, target=target, decay=decay, rule=rule, average=average)

@@ -107,6 +107,8 @@ def sal_pretrain(
         torch.Size([10, 2])
     """
     check_integers(steps=(steps, 0))
+    if all(part is not sal._model for part in model.modules()):
+        raise ValueError(f"sal: is attached to another model than the {type(model).__name__} given here; give its own SAL(model)")
     nothing, supply, modes = object(), _endless(batches), {module: module.training for module in model.modules()}
     logs: list[Tensor] = []
     shares: list[Tensor] = []

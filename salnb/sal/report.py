@@ -55,6 +55,8 @@ def why_not(layer: WatchedLayer) -> str:
         return "did not run yet"
     if layer.status == WATCHED and is_frozen(layer):
         return "frozen (requires_grad=False)" + (": measured, not moved" if layer.named else "")
+    if layer.status == WATCHED and not layer.weight.requires_grad:
+        return "its weight is frozen: only its bias is moved"
     return layer.reason
 
 

@@ -224,3 +224,31 @@ def test_share_below_target():
     expected = torch.stack([(s < 1).float().mean() for s in sal.sensitivity.values()])
     torch.testing.assert_close(sal.share_below_target(), expected)
     assert 0 < expected.max() <= 1
+
+
+def test_settings_and_names_of_another_type_are_refused_in_words():
+    model = sequential(3, 6, 6, 2)
+    for settings, words in (
+        ({"lr": "a"}, "lr: got 'a', expected a number"),
+        ({"target": None}, "target: got None, expected a number"),
+        ({"decay": True}, "decay: got True, expected a number"),
+        ({"rule": 1}, "rule: got 1, expected a word"),
+        ({"layers": 3}, "layers: got 3, expected names"),
+        ({"layers": [3]}, "layers: got 3 among the names, expected names as model"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            SAL(model, **settings)
+    for settings, words in (({"lr": float("inf")}, "lr: got inf"), ({"target": float("nan")}, "target: got nan")):
+        with pytest.raises(ValueError, match=words):
+            SAL(model, **settings)
+
+
+def test_of_two_sals_on_one_layer_the_later_one_warns_and_only_once():
+    model = sequential(3, 6, 6, 2)
+    first, second = SAL(model), SAL(model)
+    with pytest.warns(UserWarning, match="the layer '2' is watched by another SAL as well") as caught:
+        for _ in range(3):
+            model(torch.ones(2, 3))
+    assert len(caught) == 1
+    first.detach()
+    second.detach()

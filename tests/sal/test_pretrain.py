@@ -181,3 +181,9 @@ def test_a_layer_that_does_not_run_in_every_pass_has_nan_where_it_did_not(layers
     assert bool(history["log_sensitivity"][:, 1 - at].isfinite().all())
     # The average stays where a layer rests; before its first pass there is none.
     assert torch.equal(history["below_target"][:, at].isfinite(), ran.cummax(0).values)
+
+
+def test_a_sal_of_another_model_is_refused_in_words():
+    model, (_, sal) = sequential(3, 6, 6, 2), build()
+    with pytest.raises(ValueError, match="sal: is attached to another model than the Sequential given here; give its own"):
+        sal_pretrain(model, X, sal, steps=1)

@@ -240,6 +240,8 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
     found = _default(model, measure_only)
     if layers is not None:
         named = {layers: None} if isinstance(layers, str) else layers if isinstance(layers, Mapping) else dict.fromkeys(layers)
+        if wrong := [name for name in named if not isinstance(name, str)]:
+            raise TypeError(f"layers: got {wrong[0]!r} among the names, expected names as model.named_modules() gives them")
         chosen = Survey()
         for name, activation in named.items():
             for kind, layer in _by_name(model, plain_name(name), activation, measure_only):

@@ -1,5 +1,6 @@
 """Recording a pass: hooks keep the inputs and pre-activations of every watched layer during one call of the model."""
 
+import itertools
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from .order import guard_backward
 from .pooling import pooled
 from .sums import Sums, non_finite
 
+SERIAL = itertools.count()  # of two SALs on one layer the later one warns
+
 
 class PassRecorder:
     """Keeps the calls of every watched layer in the last complete pass, and sums over the passes before it.
@@ -50,7 +53,7 @@ class PassRecorder:
         self._on_pass, self._guard = None if on_pass is None else weakref.WeakMethod(on_pass), guard
         self._added: dict[nn.Module, list[Tensor]] = {}
         self._layouts: dict[int, str] = {}
-        self._depth, self._apart = 0, False
+        self._depth, self._apart, self._serial = 0, False, next(SERIAL)
         self.owner = weakref.ref(self)
         own = weakref.WeakMethod(self.counts)
         self._network_states = NetworkStates(watched, lambda indices: (found := own()) is not None and found(indices))
@@ -175,7 +178,7 @@ class PassRecorder:
             watched = [layer.module] if layer.network is None else [layer.module, layer.network]
             for hook in (hook for module in watched for hook in module._forward_hooks.values()):
                 owner = hook.owner() if isinstance(hook, Hook) else None
-                if isinstance(owner, PassRecorder) and owner is not self and owner._guard:
+                if isinstance(owner, PassRecorder) and owner._guard and owner._serial < self._serial:
                     warnings.warn(f"SAL: the layer {layer.name!r} is watched by another SAL as well, and both will move it; call "
                                   "detach() of the one that is no longer needed", stacklevel=5)  # fmt: skip
                     return
