@@ -61,7 +61,7 @@ class SAL(torch.optim.Optimizer):
 
     Args:
         model: the module whose calls are the passes.
-        lr: η >= 0. target: > 0. decay: β in [0, 1), per pass. The average trails the sensitivity by about
+        lr: η >= 0. target: > 0. decay: β in [0, 1), per step. The average trails the sensitivity by about
             η / (1 − β), and the one-sided rule overshoots by that much.
         rule: "one_sided" or "proportional".
         layers: names, or {name: activation} with the activation's name, function, module or ``Activation``, or {name:
