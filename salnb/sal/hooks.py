@@ -11,6 +11,7 @@ NO_FULL_GRAPH = (
     "SAL and SensitivityMonitor observe layers with hooks that keep tensors, which has no place in one whole graph. Compile with "
     "fullgraph=False, or call sal.detach() before"
 )
+HAS_WORDS = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) >= (2, 8)  # older ones take no message
 Observation = tuple[Tensor, Tensor]  # inputs (..., B, M), pre-activations (or outputs) (..., B, N) of a call
 
 
@@ -85,7 +86,8 @@ class Hook:
     def __call__(self, *arguments):
         # A hook keeps tensors, a side effect that has no place in a compiled graph. The detour costs time, so only there.
         if torch.compiler.is_compiling():
-            torch._dynamo.graph_break(msg=NO_FULL_GRAPH)
+            if HAS_WORDS:
+                torch._dynamo.graph_break(msg=NO_FULL_GRAPH)
             return self._uncompiled(*arguments)
         function = None if self._method is None else self._method()
         return None if function is None else function(*arguments)
