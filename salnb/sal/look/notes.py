@@ -75,3 +75,11 @@ def product(name: str, weighted: bool, notes: list[Note]) -> tuple[list[Tensor],
         matrices, vectors = next(note.product_of for note in notes if note.view_of is None)
         return matrices, [*vectors, *parameters]
     return [], []
+
+
+def slopes_are_the_neurons(layer: WatchedLayer, activation: Activation | None, taken: Tensor) -> bool:
+    """Whether a PReLU with several slopes has one for each neuron: PyTorch lays them along dimension 1 of what it takes."""
+    slopes = getattr(getattr(activation, "slope", None), "keywords", {}).get("weight")
+    if slopes is None or slopes.numel() == 1:
+        return True
+    return taken.ndim == (layer.weight.ndim if layer.is_convolution else 2)

@@ -18,7 +18,7 @@ from ...sensitivity.automatic import derivatives_fault, elementwise_fault
 from ..hooks import calls_in_progress, samples_without_padding
 from ..layers import WatchedLayer
 from .functions import SHAPES, activation_of, in_words, is_source, is_weighted, memory_of, name_of, tensors_in
-from .notes import NOTHING, Consumer, LayerCall, Note, merged, product
+from .notes import NOTHING, Consumer, LayerCall, Note, merged, product, slopes_are_the_neurons
 
 PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 PLAIN_FORWARDS = tuple(kind.forward for kind in PRODUCTS)
@@ -196,7 +196,7 @@ class Watcher(TorchFunctionMode):
         activation = activation_of(name, arguments, keywords) if alone else None
         for note in notes:
             if note.exact is not None:
-                mine = activation if note is first else None
+                mine = activation if note is first and slopes_are_the_neurons(note.exact.layer, activation, tensors[0]) else None
                 consumer = Consumer(in_words(name), activation=mine, in_place=in_place)
                 note.exact.consumers.append(consumer)
                 marks.add(consumer)
@@ -305,6 +305,8 @@ class Watcher(TorchFunctionMode):
             return
         if activation is None and not isinstance(module, NORMALIZATIONS):
             activation = self._tried(module, output)
+        if not slopes_are_the_neurons(call.layer, activation, output):
+            return
         if activation is not None and not self._gives(call.layer, activation, before, output):
             activation = None  # a hook of the user's does something else
         if activation is None and not isinstance(module, NORMALIZATIONS):
@@ -367,6 +369,8 @@ class Watcher(TorchFunctionMode):
         product_is = any(one is layer.weight for one in matrices) and [*map(id, vectors)] == [*map(id, bias)]
         if fault is None and plain and not product_is and (own_forward or not self._unseen(output)):
             fault = "its output is not what F.linear(input, weight, bias) returns; its own forward or a hook does more than that"
+        if fault is None and not slopes_are_the_neurons(layer, layer.given, output):
+            fault = "the slopes of its prelu lie along dimension 1 of its output, not one for each neuron"
         from_nowhere = note.is_weight or note.unknown and not (note.weighted or note.from_input)
         self.lost = self.lost or from_nowhere and self._ran_weights and not self.partial
         known = not note.unknown or note.from_input or not self._ran_weights

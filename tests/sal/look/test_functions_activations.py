@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
-from salnb import SAL, Activation
+from salnb import SAL, Activation, SensitivityMonitor
 from tests.problems import random
 
 from .networks import Hidden
@@ -255,3 +255,17 @@ def test_a_number_of_another_type_is_still_the_same_activation():
     expected = row_lengths(model, {"b": torch.tanh}, X)["b"]
     for found in by_sal(model, X)[0]["b"].mean(), by_monitor(model, X)[0]["b"]:
         torch.testing.assert_close(float(found), expected.mean().item(), **rounding_of(expected.float()))
+
+
+def test_slopes_of_a_prelu_along_another_dimension_are_not_the_neurons():
+    """With as many time steps as neurons PReLU(6) fits a (B, T, N) tensor, but PyTorch lays its slopes along T."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 6), nn.PReLU(6), nn.Linear(6, 2)).double()
+    with SensitivityMonitor(model) as monitor:
+        model(random(3, 6, 4))
+    assert not monitor.history and "prelu" in str(monitor.summary())
+    sal = SAL(model)
+    model(random(3, 6, 4))
+    with pytest.raises(RuntimeError, match="prelu"):
+        sal.step()
+    with pytest.raises(ValueError, match="layers: '2' cannot be watched: the slopes of its prelu lie along dimension 1"):
+        SAL(model, layers={"2": model[3]}, example=random(3, 6, 4))
