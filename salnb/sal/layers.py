@@ -62,9 +62,8 @@ class WatchedLayer:
     def parameters(self) -> list[nn.Parameter]:
         return [p for p in (self.weight, self.bias) if p is not None]
 
-    @property
-    def is_convolution(self) -> bool:
-        return isinstance(self.module, nn.modules.conv._ConvNd)
+    def __post_init__(self) -> None:
+        self.is_convolution = isinstance(self.module, nn.modules.conv._ConvNd)
 
     @property
     def rows(self) -> Tensor:

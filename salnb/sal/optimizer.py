@@ -178,13 +178,11 @@ class SAL(torch.optim.Optimizer):
     def _watched(self) -> list[WatchedLayer]:
         return [layer for layer in self._layers if self._is_watched(layer)]
 
-    def _some_layer(self) -> list[WatchedLayer]:
-        """The watched layers; a RuntimeError with the report if every layer has been left out."""
-        watched = self._watched()
-        if not watched and all(layer.status == LEFT_OUT for layer in self._layers):
+    def _some_layer(self) -> None:
+        """A RuntimeError with the report if every layer has been left out."""
+        if all(layer.status == LEFT_OUT for layer in self._layers):
             raise RuntimeError("SAL: no layer of this model can be watched. Name layers with layers=[...] or "
                                f"layers={{name: activation}} if you know better\n{self.report()!r}")  # fmt: skip
-        return watched
 
     def _average(self, layer: WatchedLayer) -> Tensor | None:
         return self.state.get(layer.weight, {}).get("sensitivity")
@@ -310,8 +308,9 @@ class SAL(torch.optim.Optimizer):
 
     def _in_order(self, measured: list[tuple[list[int], Measure]]) -> Tensor:
         """The log-sensitivities (L, ...) of the watched layers in their order; NaN for those that did not run."""
-        watched = [i for i, layer in enumerate(self._layers) if self._is_watched(layer)]
         members = [i for these, _ in measured for i in these]
+        everything = len(members) == len(self._layers)
+        watched = sorted(members) if everything else [i for i, layer in enumerate(self._layers) if self._is_watched(layer)]
         if members and members == watched:
             return torch.cat([measure.log_sensitivity for _, measure in measured])
         found = {i: one for these, measure in measured for i, one in zip(these, measure.log_sensitivity, strict=True)}

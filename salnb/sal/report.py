@@ -46,7 +46,7 @@ def is_frozen(layer: WatchedLayer) -> bool:
 
 def is_watched(layer: WatchedLayer) -> bool:
     """Whether SAL measures this layer: a frozen one only if it was named."""
-    return layer.status == WATCHED and (layer.named or not is_frozen(layer))
+    return layer.status == WATCHED and (layer.weight.requires_grad or layer.named or not is_frozen(layer))
 
 
 def why_not(layer: WatchedLayer) -> str:

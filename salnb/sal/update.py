@@ -226,7 +226,8 @@ def moves(layer: WatchedLayer) -> bool:
 def weights_of(layers: Sequence[WatchedLayer], states: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """The weights (L, ..., N, M), which ``Stack.move`` may write to: their own memory, or a copy where that must not be."""
     first = layers[0].weight
-    together, dtype = joined([layer.rows for layer in layers]), working_dtype(first.dtype)
+    weights = [layer.rows for layer in layers] if layers[0].is_convolution else [layer.weight for layer in layers]
+    together, dtype = joined(weights), working_dtype(first.dtype)
     if dtype != first.dtype:
         together = together.to(dtype)
         for row, state in zip(together.unbind(0), states, strict=True):

@@ -46,6 +46,10 @@ class PassRecorder:
     ) -> None:  # fmt: skip
         self.watched, self.finished = watched, None
         self.sums: list[Sums | None] = [None] * len(watched)
+        self._last = {layer.network: i for i, layer in enumerate(watched) if layer.network is not None}
+        # A network of ours runs all its layers on the same samples: of each one layer tells whether there were any.
+        self._looked_at = [i for i, layer in enumerate(watched) if layer.network is None or self._last[layer.network] == i]
+        self._adding = [i for i, layer in enumerate(watched) if layer.adds]
         self.number, self.skipped, self.moved_after, self.mask, self.group = 0, 0, 0, None, None
         self.calls: list[list] | None = None
         self.looks = Looks(model, watched)
@@ -145,17 +149,21 @@ class PassRecorder:
             return
         calls = self.calls
         self._network_states.replace(calls)
-        for index, layer in enumerate(self.watched):
-            if layer.adds and calls[index]:
+        for index in self._adding:
+            if calls[index]:
+                layer = self.watched[index]
                 calls[index] = self.looks.add_outputs(layer, calls[index], [self._added.get(m, []) for m in layer.adds])
         if self.looks.watching or self.looks.just_looked:
             self.looks.conclude(output)
             self._after_look()
-        for index, layer in enumerate(self.watched):
-            if layer.status != WATCHED:
+        ends = [calls[last] for last in self._last.values()]
+        whole = all(found and all(call[1].numel() for call in found) for found in ends)
+        for index in self._looked_at if whole else range(len(calls)):
+            if self.watched[index].status != WATCHED:
                 calls[index] = []
-            self.empty += any(not u.numel() for _, u, _, _ in calls[index])
-            calls[index] = [call for call in calls[index] if call[1].numel()]
+            elif not all(call[1].numel() for call in calls[index]):
+                self.empty += 1
+                calls[index] = [call for call in calls[index] if call[1].numel()]
         if self.number == 0 and self._guard:
             self._warn_of_another()
         self.number += 1
@@ -273,18 +281,19 @@ class PassRecorder:
         """Whether these observations hold NaN or infinity; then they are counted as skipped, and said once."""
         # A recurrent tanh network and a deep one of ours hand NaN on to their last step and layer, and their states are bounded:
         # those tell of all. Where a call does not go on from the state of the one before, another call of the network begins.
-        last = {layer.network: i for i, layer in enumerate(self.watched) if layer.network is not None and observations[i]}
         asked = []
         for i, (layer, calls) in enumerate(zip(self.watched, observations, strict=True)):
             stepwise = layer.network is not None or layer.rnn_layer is not None and layer.activation.name == "tanh"
             if stepwise and calls:
-                final = last.get(layer.network, i)
-                known = final != i and len(calls) == len(observations[final])
+                final = self._last.get(layer.network, i)
+                if final != i and len(calls) == len(observations[final]):
+                    asked.append([])
+                    continue
                 ends = [k for k, (_, u) in enumerate(calls) if k + 1 == len(calls) or calls[k + 1][0] is not u]
                 stacked = self._layouts.get(i) != "packed" and calls[0][1].ndim > layer.weight.ndim
                 firsts = [calls[k][0] for k in (0, *(end + 1 for end in ends[:-1]))]  # which may be infinite
                 tensors = [*((t, -1) for t in (calls[k][1] for k in ends)), *((t, 0) for t in firsts)]
-                calls = [] if known else [(t, t[step] if stacked else t) for t, step in tensors]
+                calls = [(t, t[step] if stacked else t) for t, step in tensors]
             asked.append(calls)
         bad = non_finite(asked)
         if bad is not None:

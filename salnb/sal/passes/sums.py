@@ -20,7 +20,7 @@ def flat_calls(layer: WatchedLayer, calls: Sequence[Observation]) -> Sequence[Ob
     r"""Each call's inputs (\*replicas, S, M) and pre-activations (\*replicas, S, N), time steps being further samples."""
     dimensions = layer.weight.ndim
     for x, u in calls:
-        if x.shape[:-1] != u.shape[:-1] or u.ndim != dimensions:
+        if u.ndim != dimensions or x.shape != u.shape and x.shape[:-1] != u.shape[:-1]:
             break
     else:
         return calls
