@@ -16,10 +16,12 @@ from .passes.masks import check_mask
 from .passes.no_pass import why_no_pass
 from .passes.pooling import pooled
 from .passes.recording import PassRecorder
-from .passes.sums import Sums, working_dtype
+from .passes.sums import HALVES, Sums, working_dtype
 from .report import Table, is_frozen, is_watched, report_rows
 from .rule import check_settings
 from .update import Measure, Stack, stack_layers, write_back
+
+NOTHING: dict = {}
 
 
 class RowGate:
@@ -101,6 +103,7 @@ class SAL(torch.optim.Optimizer):
         super().__init__(groups(found.layers), settings)
         self._model, self._given, self._settings = model, layers, settings
         self._rows, self._layers = found.rows, found.layers
+        self._convolutions = [i for i, layer in enumerate(self._layers) if layer.is_convolution]
         self._recorder = PassRecorder(model, self._layers, guard=True)
         self._log_sensitivity: Tensor | None = None
         self._gate: RowGate | None = None
@@ -236,7 +239,7 @@ class SAL(torch.optim.Optimizer):
                 moving, weight, by_bias = stack.move(measure.average)
                 if moving:
                     layers = [self._layers[members[j]] for j in moving]
-                    write_back(layers, weight, by_bias, [self.state[layer.weight] for layer in layers])
+                    write_back(layers, weight, by_bias, self._roundings(layers))
                     recorder.moved_after = recorder.number
                 measured.append((members, measure))
             self._log_sensitivity = self._in_order(measured)
@@ -278,9 +281,9 @@ class SAL(torch.optim.Optimizer):
                 self._reduced = recorder.number, summed_over(group, self._layers, recorder.sums)
             sums = self._reduced[1]
         else:
-            for i, layer in enumerate(self._layers):
-                if layer.is_convolution and observations[i]:
-                    found, sums = pooled(layer, observations[i]), [*sums]
+            for i in self._convolutions:
+                if observations[i]:
+                    found, sums = pooled(self._layers[i], observations[i]), [*sums]
                     sums[i] = found if sums[i] is None else sums[i] + found
                     observations[i] = []
         # What another process has seen running is moved here, too, so that the weights stay equal.
@@ -301,10 +304,14 @@ class SAL(torch.optim.Optimizer):
         stacks = stack_layers(
             layers, [observations[i] for i in ran], [self.param_groups[i] for i in ran],
             [self._average(layer) for layer in layers], [sums[i] for i in ran],
-            [self.state.get(layer.weight, {}) for layer in layers],
+            self._roundings(layers),
         )  # fmt: skip
         for members, stack in stacks:
             yield [ran[j] for j in members], stack, stack.measure()
+
+    def _roundings(self, layers: list[WatchedLayer]) -> list[dict]:
+        """Where the layers of a half type keep what rounding takes away; nothing is looked up for the others."""
+        return [self.state[layer.weight] if layer.weight.dtype in HALVES else NOTHING for layer in layers]
 
     def _in_order(self, measured: list[tuple[list[int], Measure]]) -> Tensor:
         """The log-sensitivities (L, ...) of the watched layers in their order; NaN for those that did not run."""

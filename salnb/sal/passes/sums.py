@@ -10,10 +10,12 @@ from ...sensitivity.formulas import absolute_slope_and_derivative
 from ..hooks import Observation
 from ..layers import WatchedLayer
 
+HALVES = (torch.bfloat16, torch.float16)
+
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
     """The type in which sums and averages are kept: float32 for the half types, whose 8 or 11 bits lose small changes."""
-    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+    return torch.float32 if dtype in HALVES else dtype
 
 
 def flat_calls(layer: WatchedLayer, calls: Sequence[Observation]) -> Sequence[Observation]:
