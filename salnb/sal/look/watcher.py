@@ -41,8 +41,9 @@ class Watcher(TorchFunctionMode):
         self.calls: dict[WatchedLayer, list[LayerCall]] = {layer: [] for layer in layers}
         self.consumed: set[WatchedLayer] = set()
         self.order: list[WatchedLayer] = []
-        self.lost, self.partial = False, False
+        self.lost, self.partial, self._named = False, False, any(layer.given is not None for layer in layers)
         self._notes: dict[int, tuple[weakref.ref, Note]] = {}
+        self._outputs: dict[object, list[weakref.ref]] = {}  # by their memory: what holds outputs of layers, or was made of them
         # Module, whether we watch inside, its inputs, the call whose output it took and what took that inside, a copy of it.
         self._frames: list[tuple[nn.Module, bool, Note, list, Tensor | None]] = []
         self._handles, self._busy, self._on, self._ran_weights = [], False, False, False
@@ -81,6 +82,7 @@ class Watcher(TorchFunctionMode):
                 for consumer in call.consumers:
                     consumer.live = consumer.live or consumer in live or not known
         self._notes.clear()
+        self._outputs.clear()
 
     def stop(self) -> None:
         """Stops watching, also where an exception has left the pass unfinished."""
@@ -125,14 +127,15 @@ class Watcher(TorchFunctionMode):
         return Note() if self._learns and not tensor.requires_grad else NOTHING
 
     def _write(self, tensor: Tensor, note: Note) -> None:
-        self._notes[id(tensor)] = weakref.ref(tensor), note
+        reference = weakref.ref(tensor)
+        self._notes[id(tensor)] = reference, note
+        if note.exact or note.derived:
+            self._outputs.setdefault(memory_of(tensor), []).append(reference)
 
     def _write_in_place(self, tensor: Tensor, note: Note) -> None:
         """All tensors that share the memory of this one have changed with it."""
-        where = memory_of(tensor)
-        for reference, before in list(self._notes.values()):
-            other = reference()
-            if other is not None and other is not tensor and (before.exact or before.derived) and memory_of(other) == where:
+        for reference in self._outputs.pop(memory_of(tensor), ()):
+            if (other := reference()) is not None and other is not tensor:
                 self._write(other, note)
         self._write(tensor, note)
 
@@ -185,7 +188,8 @@ class Watcher(TorchFunctionMode):
         numbers = any(tensor.is_floating_point() or tensor.is_complex() for tensor in results)  # not indices and comparisons
         all_of.derived, all_of.also = (derived[0], tuple(derived[1:])) if derived and not weighted and numbers else (None, ())
         for tensor in results:
-            self._compare(tensor, notes)
+            if self._named:
+                self._compare(tensor, notes)
             (self._write_in_place if any(tensor is other for other in changed) else self._write)(tensor, all_of)
 
     def _take(self, name, arguments, keywords, tensors, notes, all_of: Note, in_place: bool) -> list:
