@@ -57,7 +57,7 @@ def sensitivity_of(
         generator: of the tangents.
 
     Returns:
-        (..., B, N), detached. For tanh(W x + θ) it is |f'(U)|·‖w‖.
+        (..., B, N), detached. For f(W x + θ) it is ``|f'(U)|·‖w‖``.
 
     Raises:
         TypeError, ValueError: a result of another shape, samples that depend on each other, a result without a derivative.
