@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from ...sensitivity.activations import ACTIVATIONS, AUTOMATIC, Activation, gelu, leaky, of_function, prelu, softplus
@@ -16,6 +16,9 @@ SHAPES = frozenset(
     "clone detach detach_ to type float double half bfloat16 cuda cpu type_as view_as reshape_as expand expand_as alias "
     "requires_grad_ unsafe_view values T mT H mH data real positive __pos__ align_to refine_names rename".split()
 )
+# Modules whose output is a neuron's row of weights times its inputs, and modules that mix or drop numbers in between.
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+BETWEEN = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 # A function of each number, with no numbers of its own.
 PLAIN = frozenset("sin cos tan asinh atan arctan erf exp expm1 sinc abs square sqrt log1p softsign".split())
 # The result depends on weights if one of the arguments is a matrix of weights.

@@ -10,10 +10,10 @@ from ...networks.deep import DeepNet
 from ...networks.linear import ReplicaLinear
 from ...networks.recurrent import TanhRNN
 from ...sensitivity.activations import Activation, activation_formulas, from_module
-from ..layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer, replica_layers, rnn_cell_layer, rnn_layers
+from ..layers import LEFT_OUT, UNSEEN, WatchedLayer, replica_layers, rnn_cell_layer, rnn_layers
+from .functions import BETWEEN, WEIGHTED
 
 RECURRENT = (nn.GRU, nn.LSTM, nn.GRUCell, nn.LSTMCell)
-PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # a neuron's row of weights times its inputs
 CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 OURS = (DeepNet, TanhRNN)
 
@@ -68,24 +68,18 @@ def weight_fault(module: nn.Module) -> str | None:
     return "its weight is computed from other parameters before every call; SAL moves plain weights only"
 
 
-def linear_layer(name: str, module: nn.Linear, **given) -> WatchedLayer:
-    """A Linear as it stands. Where PyTorch's pruning is in force, the pruned connections are missing ones."""
-    pruned = module._parameters.get("weight_orig")
-    if pruned is not None:
-        return WatchedLayer(name, module, pruned, module.bias, mask=module.weight_mask, **given)
-    return WatchedLayer(name, module, module.weight, module.bias, status=UNSEEN, **given)
-
-
 def _unseen(name: str, module: nn.Module, **given) -> WatchedLayer:
+    """A layer that is still to be looked at. Where PyTorch's pruning is in force, the pruned connections are missing ones."""
+    weight, mask = module._parameters.get("weight"), None
     if isinstance(module, ReplicaLinear):
-        return WatchedLayer(name, module, module.weight, module.bias, mask=module.mask, status=UNSEEN, **given)
-    if torch.nn.utils.parametrize.is_parametrized(module, "weight"):
+        mask = module.mask
+    elif torch.nn.utils.parametrize.is_parametrized(module, "weight"):
         original = module.parametrizations.weight
         weight = original.original if hasattr(original, "original") else original.original0
-        return WatchedLayer(name, module, weight, module.bias, status=UNSEEN, only_measured=True, **given)
-    layer = linear_layer(name, module, **given)
-    layer.status = UNSEEN
-    return layer
+        given["only_measured"] = True
+    elif weight is None:
+        weight, mask = module.weight_orig, module.weight_mask
+    return WatchedLayer(name, module, weight, module.bias, mask=mask, status=UNSEEN, **given)
 
 
 def _default(model: nn.Module, measure_only: bool) -> Survey:
@@ -107,7 +101,7 @@ def _default(model: nn.Module, measure_only: bool) -> Survey:
                 found.leave_out(name, "RNN", str(error))
         elif isinstance(module, nn.RNNCell):
             found.add("RNNCell", rnn_cell_layer(name, module))
-        elif isinstance(module, PRODUCTS):
+        elif isinstance(module, WEIGHTED):
             fault = weight_fault(module)
             parametrized = torch.nn.utils.parametrize.is_parametrized(module, "weight")
             if fault is not None and not (measure_only and parametrized):
@@ -170,7 +164,7 @@ def _by_name(model: nn.Module, name: str, activation: object, measure_only: bool
         return [("ReplicaLinear", layer) for layer in replica_layers(name, module)]
     if isinstance(module, nn.RNNCell):
         return [("RNNCell", rnn_cell_layer(name, module))]
-    if not isinstance(module, (*PRODUCTS, ReplicaLinear)):
+    if not isinstance(module, (*WEIGHTED, ReplicaLinear)):
         raise ValueError(
             f"layers: {name!r} is a {type(module).__name__}; SAL acts on Linear, Conv1d, Conv2d, Conv3d, nn.RNN and nn.RNNCell "
             "and on DeepNet and TanhRNN, where each neuron has one slope and one row of weights"
@@ -220,7 +214,7 @@ def judge_sequential(model: nn.Module, layers: list[WatchedLayer]) -> None:
         layer = by_module.get(part)
         if layer is None or sum(other is part for _, other in parts) > 1:
             continue
-        between = isinstance(after, (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd))
+        between = isinstance(after, BETWEEN)
         reason = (
             "reads the input" if part is weighted[0] else "readout" if part is weighted[-1]
             else f"{type(after).__name__} stands between it and its activation" if between
@@ -282,6 +276,3 @@ def groups(layers: list[WatchedLayer]) -> list[dict]:
         seen |= {id(parameter) for parameter in own}
         found.append({"params": own, "name": layer.name})
     return found
-
-
-__all__ = ["LEFT_OUT", "UNSEEN", "WATCHED", "Survey", "groups", "survey"]

@@ -17,13 +17,11 @@ from ...sensitivity.activations import Activation, automatic, from_module
 from ...sensitivity.automatic import derivatives_fault, elementwise_fault
 from ..hooks import calls_in_progress, samples_without_padding
 from ..layers import WatchedLayer
-from .functions import SHAPES, activation_of, in_words, is_source, is_weighted, memory_of, name_of, tensors_in
+from .functions import BETWEEN, SHAPES, WEIGHTED, activation_of, in_words, is_source, is_weighted, memory_of, name_of, tensors_in
 from .notes import NOTHING, Consumer, LayerCall, Note, merged, product, slopes_are_the_neurons
 
-PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-PLAIN_FORWARDS = tuple(kind.forward for kind in PRODUCTS)
+PLAIN_FORWARDS = tuple(kind.forward for kind in WEIGHTED)
 OPAQUE = (nn.MultiheadAttention, nn.TransformerEncoder)  # inside them a mode would make PyTorch take another path
-NORMALIZATIONS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 
 
 class Watcher(TorchFunctionMode):
@@ -307,13 +305,13 @@ class Watcher(TorchFunctionMode):
         activation = from_module(module)
         if activation is not None and activation.name == "identity" or self.note(output).exact is call:
             return
-        if activation is None and not isinstance(module, NORMALIZATIONS):
+        if activation is None and not isinstance(module, BETWEEN):
             activation = self._tried(module, output)
         if not slopes_are_the_neurons(call.layer, activation, output):
             return
         if activation is not None and not self._gives(call.layer, activation, before, output):
             activation = None  # a hook of the user's does something else
-        if activation is None and not isinstance(module, NORMALIZATIONS):
+        if activation is None and not isinstance(module, BETWEEN):
             return  # its parts have been noted one by one
         then = next((consumer.then for consumer in inside if consumer.then is not None), None)
         in_place = getattr(module, "inplace", False) or any(consumer.in_place for consumer in inside)
@@ -343,7 +341,7 @@ class Watcher(TorchFunctionMode):
         """The module as an activation, if it is an elementwise function with a slope that varies; else None."""
         if next(module.buffers(), None) is not None or any(parameter.ndim >= 2 for parameter in module.parameters()):
             return None
-        if any(isinstance(part, (nn.Linear, *NORMALIZATIONS)) for part in module.modules()) or not output.is_floating_point():
+        if any(isinstance(part, (nn.Linear, *BETWEEN)) for part in module.modules()) or not output.is_floating_point():
             return None
         with self.aside():
             try:
@@ -367,7 +365,7 @@ class Watcher(TorchFunctionMode):
     def layer_called(self, layer: WatchedLayer, inputs: Tensor, output: Tensor, fault: str | None) -> None:
         """Called by the layer's own hook, after the layer has run."""
         note, made = self.note(inputs), self.note(output)
-        plain = isinstance(layer.module, PRODUCTS) and layer.module._parameters.get("weight") is layer.weight
+        plain = isinstance(layer.module, WEIGHTED) and layer.module._parameters.get("weight") is layer.weight
         own_forward = type(layer.module).forward not in PLAIN_FORWARDS or "forward" in vars(layer.module)
         (matrices, vectors), bias = made.product_of, [] if layer.bias is None else [layer.bias]
         product_is = any(one is layer.weight for one in matrices) and [*map(id, vectors)] == [*map(id, bias)]

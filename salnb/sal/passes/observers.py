@@ -12,6 +12,12 @@ from ..layers import UNSEEN, output_of
 from .rnn_states import cell_observation, rnn_observations
 
 
+def recurrent_arguments(arguments: tuple, keywords: dict) -> tuple[object, Tensor | None]:
+    """Input and initial state of a call of an nn.RNN or nn.RNNCell."""
+    given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
+    return given["input"], given.get("hx")
+
+
 class Observer:
     """The hooks of one module with watched layers, for a ``PassRecorder``."""
 
@@ -55,41 +61,39 @@ class Observer:
         output = output.clone() if copy else output if layer.network is None else output_of(layer, output)
         recorder.calls[self._index].append((kept, output, version(kept), version(output)))
 
-    @torch.no_grad()
-    def _observe_cell(self, module: nn.RNNCell, arguments: tuple, keywords: dict, output: Tensor) -> None:
+    def _recording(self) -> object | None:
+        """The recorder if a call that runs now counts; else None, and a call outside a pass is noted."""
         recorder = self._recorder()
         if recorder is None or in_transform():
-            return
+            return None
         if recorder.calls is None:
             recorder.ran_outside()
-        elif recorder.counts(self._indices):
-            given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
-            before, after = cell_observation(module, given["input"], given.get("hx"), output)
-            recorder.calls[self._index].append((before, after, version(before), version(after)))
+            return None
+        return recorder if recorder.counts(self._indices) else None
+
+    @torch.no_grad()
+    def _observe_cell(self, module: nn.RNNCell, arguments: tuple, keywords: dict, output: Tensor) -> None:
+        if (recorder := self._recording()) is None:
+            return
+        inputs, state = recurrent_arguments(arguments, keywords)
+        before, after = cell_observation(module, inputs, state, output)
+        recorder.calls[self._index].append((before, after, version(before), version(after)))
 
     @torch.no_grad()
     def _observe_rnn(self, module: nn.RNN, arguments: tuple, keywords: dict, output: object) -> None:
-        recorder = self._recorder()
-        if recorder is None or in_transform():
+        if (recorder := self._recording()) is None:
             return
-        if recorder.calls is None:
-            recorder.ran_outside()
-            return
-        if not recorder.counts(self._indices):
-            return
-        given = {**dict(zip(("input", "hx"), arguments, strict=False)), **keywords}
-        inputs, state = given["input"], given.get("hx")
+        inputs, state = recurrent_arguments(arguments, keywords)
         if module.training and module.dropout and module.num_layers > 1:
             raise RuntimeError(f"SAL: dropout={module.dropout} in training mode between the layers of nn.RNN hides their "
                                "pre-activations; set dropout=0")  # fmt: skip
         with torch.autocast(module.weight_hh_l0.device.type, enabled=False):
-            plain = inputs if isinstance(inputs, PackedSequence) else inputs.detach()
-            out = output[0] if isinstance(inputs, PackedSequence) else output[0].detach()
+            dtype = module.weight_hh_l0.dtype
             if isinstance(inputs, PackedSequence):
-                plain = inputs._replace(data=inputs.data.detach().to(module.weight_hh_l0.dtype))
-                out = out._replace(data=out.data.detach())
+                plain = inputs._replace(data=inputs.data.detach().to(dtype))
+                out = output[0]._replace(data=output[0].data.detach())
             else:
-                plain = plain.to(module.weight_hh_l0.dtype)
+                plain, out = inputs.detach().to(dtype), output[0].detach()
             observations = rnn_observations(module, plain, None if state is None else state.detach(), out)
         for index in self._indices:
             before, after = observations[recorder.watched[index].rnn_layer]
