@@ -41,7 +41,7 @@ class Table(list):
 
 def is_frozen(layer: WatchedLayer) -> bool:
     """Whether neither the weight nor the bias may be moved now."""
-    return not layer.weight.requires_grad and (layer.bias is None or not layer.bias.requires_grad)
+    return not any(parameter.requires_grad for parameter in layer.parameters)
 
 
 def is_watched(layer: WatchedLayer) -> bool:
@@ -55,9 +55,18 @@ def why_not(layer: WatchedLayer) -> str:
         return "did not run yet"
     if layer.status == WATCHED and is_frozen(layer):
         return "frozen (requires_grad=False)" + (": measured, not moved" if layer.named else "")
-    if layer.status == WATCHED and not layer.weight.requires_grad:
+    if layer.status == WATCHED and layer.row_map is None and not layer.weight.requires_grad:
         return "its weight is frozen: only its bias is moved"
     return layer.reason
+
+
+def activation_in_words(layer: WatchedLayer | None) -> str:
+    """The activation's name, and the normalization before it."""
+    if layer is None or layer.activation is None:
+        return "by rows" if layer is not None and layer.row_map is not None else ""
+    if layer.norm is None or layer.norm.kind == "batch":  # a BatchNorm is a part of the activation, and of its name
+        return layer.activation.name
+    return f"{layer.activation.name} of {'LayerNorm' if layer.norm.kind == 'layer' else 'RMSNorm'}"
 
 
 def report_rows(rows: Sequence[tuple[str, str, WatchedLayer | str]], *, frozen_too: bool = False) -> Table:
@@ -70,7 +79,7 @@ def report_rows(rows: Sequence[tuple[str, str, WatchedLayer | str]], *, frozen_t
             "layer": name or "(the model)",
             "kind": kind,
             "watched": "yes" if seen else "no",
-            "activation": layer.activation.name if layer is not None and layer.activation is not None else "",
+            "activation": activation_in_words(layer),
             "why": what if layer is None else "" if seen and frozen_too else why_not(layer),
         })  # fmt: skip
     return table

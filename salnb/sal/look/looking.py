@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
 from ...networks.linear import ReplicaLinear
 from ..layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer
-from .verdicts import in_place, judge, judge_named, named, same
+from .verdicts import Seen, in_place, judge, judge_named, named, same, settle
 from .watcher import Watcher
 
 
@@ -157,10 +157,11 @@ class Looks:
         for layer, calls in watcher.calls.items():
             if calls and layer.status == UNSEEN:
                 verdicts[layer] = (judge_named(layer, watcher), None) if layer.named and not layer.adds else (
-                    (layer.given, None) if layer.adds else judge(layer, watcher))  # fmt: skip
-        for layer, (activation, reason) in verdicts.items():
-            layer.activation, layer.reason = activation, reason or ""
-            layer.status = LEFT_OUT if activation is None else WATCHED
+                    (Seen(layer.given), None) if layer.adds else judge(layer, watcher))  # fmt: skip
+        for layer, (seen, reason) in verdicts.items():
+            layer.reason, layer.status = reason or "", LEFT_OUT if seen is None else WATCHED
+            if seen is not None:
+                settle(layer, seen)
             layer.copy = in_place(watcher.calls[layer])
         self._first = False
 
