@@ -20,7 +20,7 @@ from .passes.no_pass import why_no_pass
 from .passes.pooling import pooled
 from .passes.recording import PassRecorder
 from .passes.sums import HALVES, Sums, working_dtype
-from .report import Table, is_frozen, is_watched, report_rows
+from .report import Table, is_frozen, is_watched, report_rows, warning_of
 from .rows.row_step import RowStack, row_stack
 from .rule import check_settings
 from .update import Measure, Stack, stack_layers
@@ -49,7 +49,11 @@ class SAL(torch.optim.Optimizer):
             (activation, other layers)} where it acts on a sum: ``{"b": ("tanh", "a")}`` for ``tanh(a(x) + b(h))``, since b alone
             does not see the sum. What is named and cannot be watched is an error. Default: every Linear and convolution whose
             output goes to one activation and nowhere else, save those that read the input and the readouts; nn.RNN;
-            nn.RNNCell; DeepNet; TanhRNN. A convolution has a neuron for each channel and place, with the kernel for weights.
+            nn.RNNCell; DeepNet; TanhRNN. A convolution has a neuron for each channel and place, with the kernel for weights. A
+            BatchNorm in between counts if its statistics are frozen (``eval()``), LayerNorm and RMSNorm over the neurons do.
+            {name: "rows"} takes any other layer: a GRU, an LSTM or a cell (by its state), a Linear or convolution whose weight
+            is parametrized, or a module with one tensor in, (S, ..., M), and one out, (S, ..., N). The sensitivity of a unit is
+            the length of its row of the Jacobian, of large modules by random tangents; all parameters move along its gradient.
         average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much, and past
             the edge of chaos a recurrent network's mean falls below 1 again: "one_sided" may then climb on without end.
         example: inputs for one look at once, which leaves no trace in buffers and random state: a tensor, a tuple of arguments
@@ -141,8 +145,13 @@ class SAL(torch.optim.Optimizer):
         return found
 
     def report(self) -> Table:
-        """A row for each Linear, convolution and recurrent layer: whether it is watched, its activation, and why not."""
-        return report_rows(self._rows)
+        """A row for each Linear, convolution and recurrent layer: whether it is watched, its activation, and why not.
+
+        Below it stands a warning where the model normalizes its signals, since SAL has cost accuracy there.
+        """
+        table = report_rows(self._rows)
+        table.note = warning_of(self._model)
+        return table
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self._settings.items())
