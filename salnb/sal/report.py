@@ -47,8 +47,9 @@ def warning_of(model: nn.Module) -> str:
     kinds = sorted(name for name in names if "Norm" in name and not name.startswith(("_", "Parametrized")))
     if not kinds:
         return ""
-    return (f"Note: this model normalizes its signals ({', '.join(kinds)}), which keeps them at their size. SAL has little to mend "
-            "there,\nand has made such a model worse. Train it once without SAL and once with one line of Xavier or He as well.")
+    return (f"Note: this model normalizes its signals ({', '.join(kinds)}), which keeps them at their size. SAL has little to "
+            "mend there,\nand has made such a model worse. Train it once without SAL, and once with one line of Xavier or He."
+            )  # fmt: skip
 
 
 def is_frozen(layer: WatchedLayer) -> bool:

@@ -261,8 +261,9 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
                 layer.named = True
                 chosen.add(kind, layer)
         listed = {layer.name for layer in chosen.layers}
+        listed |= {*named, *(one.name.rpartition(".")[0] for one in chosen.layers if one.rnn_layer is not None)}  # of its parts
         for name, kind, what in found.rows:
-            if name not in listed and name not in named:
+            if name not in listed:
                 owner = next((one.name for one in chosen.layers if one.whole and name.startswith(f"{one.name}.")), None)
                 reason = what if isinstance(what, str) else "not named in layers="
                 chosen.leave_out(name, kind, reason if owner is None else f"a part of {owner!r}, which is named by rows")
