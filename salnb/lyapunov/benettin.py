@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .differences import Draws
 from .orthogonalization import TOLERANCE, householder, lost, reduction, rounding_damage, stretch
 
 SEGMENT = 128  # most steps between two checks of how far the tangents have spread; a check waits for the device
@@ -61,11 +62,13 @@ class Evolution:
             # whole intervals, so that looking does not add reductions; what a single tangent does is known after one
             stop = done + self.interval * (1 if self._trying else max(1, min(16, SEGMENT // self.interval)))
             stop = stop if stop + self.interval <= len(drive) else len(drive)
+            draws = Draws(self.state.device) if self.adaptive else None
             state, frame = self.state, self.frame.clone()  # a reduction may overwrite the frame it gave before
             logs, lengths, observed = self._segment(drive, done, stop, ends)
             damage, slope = self._damage(logs, max(lengths))
             if self.adaptive and damage > self.tolerance and self.interval > 1:
-                self.state, self.frame = state, frame  # repeat this stretch with a shorter interval
+                self.state, self.frame = state, frame  # repeat this stretch with a shorter interval, and with the same noise
+                draws.rewind()
                 if damage == math.inf:  # out of the range of numbers, or a direction died: single steps will tell
                     self.interval //= 2
                 else:  # the interval itself is too long for this system, from now on as well

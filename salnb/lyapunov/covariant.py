@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ..common.arguments import check_integers
+from .differences import Draws
 from .exponents import lyapunov_spectrum
-from .tangents import automatic_tangent_step, first_frame
+from .tangents import first_frame, tangent_step_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CovariantVectors:
 @torch.no_grad()
 def covariant_vectors(
     step: Callable, state: Tensor, *, n_steps: int, k: int | None = None, n_warmup: int = 100, n_after: int = 100,
-    inputs: Tensor | None = None, dt: float = 1.0, jvp: Callable | None = None, generator: torch.Generator | None = None,
+    inputs: Tensor | None = None, dt: float = 1.0, jvp: Callable | str | None = None, generator: torch.Generator | None = None,
 ) -> CovariantVectors:  # fmt: skip
     r"""Directions that the tangent map carries into each other: each grows at its own exponent's rate at every time.
 
@@ -73,14 +74,17 @@ def covariant_vectors(
         raise ValueError(f"inputs: got {len(inputs)} time steps, expected n_warmup + n_steps + n_after = {expected}")
     # The stretch begins where the warm-up ends. Without a warm-up a run of one step is made, for its checks of the arguments.
     warm = max(n_warmup, 1)
+    draws = None if n_warmup or not isinstance(state, Tensor) else Draws(state.device)
     begin = lyapunov_spectrum(step, state, n_steps=warm, k=k, dt=dt, jvp=jvp, generator=generator, history=False,
                               method="householder", inputs=None if inputs is None else inputs[:warm])  # fmt: skip
     step = getattr(step, "frozen", lambda: step)()
-    advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
+    if draws:
+        draws.rewind()
     frame = begin.tangents if n_warmup else first_frame(state, begin.tangents.shape[-1], generator)
     state = begin.state if n_warmup else state
-    states, frames, triangles = [state], [frame], []
     drive = [()] * (n_steps - 1 + n_after) if inputs is None else [(u,) for u in inputs[n_warmup:].unbind(0)]
+    advance = tangent_step_of(step, jvp, state, frame, drive)
+    states, frames, triangles = [state], [frame], []
     for given in drive[: n_steps - 1 + n_after]:
         state, moved = advance(state, frame, *given)
         frame, triangle = torch.linalg.qr(moved)

@@ -12,7 +12,7 @@ from ..common.progress import progress_bar
 from .accumulation import Growth
 from .benettin import LONGEST, SEGMENT, Evolution
 from .spectrum import LyapunovSpectrum
-from .tangents import automatic_tangent_step, first_frame
+from .tangents import first_frame, tangent_step_of
 
 N_BLOCKS = 32  # blocks for the standard error: enough for its own spread to be about 13 %
 METHODS = ("auto", "householder", "cholesky", "elimination")
@@ -57,7 +57,7 @@ def _run(evolution: Evolution, drive: list[tuple], begin: int, ends: list[int]) 
 @torch.no_grad()
 def lyapunov_spectrum(
     step: Callable, state: Tensor, *, n_steps: int, k: int | None = None, n_warmup: int = 0, qr_every: int | str = 1,
-    inputs: Tensor | None = None, dt: float = 1.0, jvp: Callable | None = None, history: bool = True,
+    inputs: Tensor | None = None, dt: float = 1.0, jvp: Callable | str | None = None, history: bool = True,
     generator: torch.Generator | None = None, progress: bool = False, method: str = "auto",
     resume: LyapunovSpectrum | None = None, sensitivity: bool = False,
 ) -> LyapunovSpectrum:  # fmt: skip
@@ -67,7 +67,8 @@ def lyapunov_spectrum(
 
     Args:
         step: ``step(x)`` or ``step(x, u)``, x (..., N) -> next x, a map or one step of an ODE integrator; leading
-            dimensions are independent systems. ``rnn_step`` makes one from a recurrent module.
+            dimensions are independent systems. ``rnn_step`` makes one from a recurrent module. It may work in place, on a
+            copy, and draw noise from PyTorch's own generator: the state and all tangents see one draw, each step another.
         state: (..., N), where to start.
         n_steps: steps to average over. n_warmup: steps before that, which forget the start and align the tangents. Without them
             the exponents depend on the first frame, by one to three nats over the run; see ``LyapunovSpectrum.alignment``. The
@@ -79,7 +80,10 @@ def lyapunov_spectrum(
         inputs: (n_warmup + n_steps, ...), the drive, one entry a step.
         dt: time per step, so that exponents come in nats per unit time.
         jvp: ``jvp(x, tangents[, u]) -> (next x, next tangents)`` with tangents (..., N, k), an analytic tangent step;
-            default: ``step.jvp`` if there is one, else forward-mode differentiation of ``step``.
+            default: ``step.jvp`` if there is one, else forward-mode differentiation of ``step``, which one finite difference
+            at the start checks; "finite-difference": central differences of h = eps^(1/3) times the state's largest entry, for
+            a step that PyTorch does not see through. Each tangent is then right to about eps^(2/3), 4e-11 in float64 and 2e-5
+            in float32, where the state's entries are of one size and the step has no kinks or jumps; it costs 1 + 2 k calls.
         history: keep the running estimate. Without it, "auto" may use a cheaper method.
         generator: draws the first tangents; default the identity for a full spectrum, else a fixed random frame.
         progress: show a progress bar.
@@ -95,7 +99,8 @@ def lyapunov_spectrum(
         direction dies; NaN where the trajectory leaves the finite numbers. The trajectory is the same for every k and method.
 
     Raises:
-        ValueError: a state that is not finite, k > N, a step that changes the state's shape, inputs of another length.
+        ValueError: a state that is not finite, k > N, a step that changes the state's shape or dtype, inputs of another length;
+            a step whose derivative by PyTorch is not its own, or that gives two answers for one state.
 
     Source: Benettin et al., Meccanica 15 (1980), parts 1 and 2; elimination in place of QR is this library's own choice.
 
@@ -109,7 +114,6 @@ def lyapunov_spectrum(
     k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
     check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method)
     step = getattr(step, "frozen", lambda: step)()
-    advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
     if method == "auto":
         method = "elimination" if k > 8 and not history else "householder"
     observe = getattr(step, "mean_square_sensitivity", None) if sensitivity else None
@@ -119,9 +123,10 @@ def lyapunov_spectrum(
             "own the attribute, a function of the same arguments -> (L, ...)"
         )
     frame = first_frame(state, k, generator) if resume is None else resume.tangents
+    drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
+    advance = tangent_step_of(step, jvp, state, frame, drive)
     many = getattr(step, "jvp_many", None) if k == 1 and jvp is observe is inputs is None else None
     evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, same_shape, observe, many)
-    drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
     n_blocks = min(N_BLOCKS, n_steps)
     ends = [n_warmup + n_steps * b // n_blocks for b in range(n_blocks + 1)]
     # A single tangent has nothing to settle at the end of a block, so that several are run between two looks.

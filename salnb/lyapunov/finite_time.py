@@ -17,7 +17,7 @@ from torch import Tensor
 from ..common.denormals import flushed_denormals
 from .exponents import check_run, same_shape
 from .orthogonalization import lost
-from .tangents import automatic_tangent_step
+from .tangents import tangent_step_of
 
 SWEEPS = 100  # of rotations over all pairs of rows at most; networks of 24 to 200 units took 9 to 15
 
@@ -26,7 +26,7 @@ Graded = tuple[Tensor, Tensor]  # rows (..., N, N) of length 1 and the logs (...
 
 def finite_time_exponents(
     step: Callable, state: Tensor, *, n_steps: int, k: int | None = None, inputs: Tensor | None = None, dt: float = 1.0,
-    jvp: Callable | None = None,
+    jvp: Callable | str | None = None,
 ) -> Tensor:  # fmt: skip
     r"""Finite-time Lyapunov exponents: how fast the directions grow that grow most over just these steps.
 
@@ -59,9 +59,10 @@ def finite_time_exponents(
     k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
     check_run(state, n_steps, k, 0, 1, inputs, dt, "householder")
     step = getattr(step, "frozen", lambda: step)()
-    advance = jvp or getattr(step, "jvp", None) or automatic_tangent_step(step)
     drive = [()] * n_steps if inputs is None else [(u,) for u in inputs.unbind(0)]
     with torch.no_grad(), flushed_denormals():
+        frame = torch.eye(state.shape[-1], dtype=state.dtype, device=state.device).expand(*state.shape, -1)
+        advance = tangent_step_of(step, jvp, state, frame, drive)
         graded, dead = product_of_triangles(advance, state, drive)
         logs = orthogonalized(*graded)[1].sort(-1, descending=True)[0]
         place = torch.arange(logs.shape[-1], 0, -1, device=logs.device)

@@ -5,22 +5,89 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .differences import FINITE_DIFFERENCE, Draws, called, check_tangent_step, difference_tangent_step
+
 BLOCK = 64  # rows of a triangle that are multiplied together: fewer leave out more zeros, but are products of worse shape
 
 
 def automatic_tangent_step(step: Callable) -> Callable:
-    """The tangent step of any differentiable step function, by forward-mode differentiation."""
+    """The tangent step of any differentiable step function, by forward-mode differentiation.
+
+    The step gets copies of its arguments, so that it may work in place. State and tangents go through one call, with one draw of
+    any noise. What has no forward derivative is differentiated backward, one number of the state after the other.
+
+    Raises:
+        ValueError: PyTorch can differentiate the step in neither way.
+    """
+    way = forward_tangents
 
     def tangent_step(state: Tensor, tangents: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        def push(direction: Tensor) -> tuple[Tensor, Tensor]:
-            return torch.func.jvp(lambda x: step(x, *inputs), (state,), (direction,))
+        nonlocal way
+        draws = Draws(state.device)
+        try:
+            following, moved = way(step, state, tangents, inputs)
+        except Exception as error:
+            draws.rewind()
+            called(step, state, inputs)  # what is wrong with the step itself is for the step to say
+            draws.rewind()
+            try:
+                following, moved = backward_tangents(step, state, tangents, inputs)
+            except Exception:
+                raise ValueError(
+                    "step: PyTorch cannot differentiate it; a usual cause is .numpy(), out=, or writing into a tensor that was "
+                    "made outside the step. Make new tensors with torch.stack([...], -1), or give "
+                    f'jvp="{FINITE_DIFFERENCE}", or an analytic jvp'
+                ) from error
+            way = backward_tangents
+        # PyTorch promotes tangents where numbers of dimension 0 meet Python's floats
+        return following.to(state.dtype), moved.to(state.dtype)
 
-        if tangents.shape[-1] == 1:
-            following, moved = push(tangents.squeeze(-1))
-            return following, moved.unsqueeze(-1)
-        return torch.func.vmap(push, in_dims=-1, out_dims=(None, -1))(tangents)
-
+    tangent_step.differentiates = step
     return tangent_step
+
+
+def forward_tangents(step: Callable, state: Tensor, tangents: Tensor, inputs: tuple) -> tuple[Tensor, Tensor]:
+    def own(tensor: Tensor) -> Tensor:  # a copy made inside the transform, so that the step may write on it
+        return torch.empty_like(tensor).copy_(tensor) if isinstance(tensor, Tensor) else tensor
+
+    def push(direction: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.func.jvp(lambda x: step(x.clone(), *map(own, inputs)), (state,), (direction,))
+
+    if tangents.shape[-1] == 1:
+        following, moved = push(tangents.squeeze(-1))
+        return following, moved.unsqueeze(-1)
+    # out_dims=-1 would spread what does not depend on the tangents, as in a constant step, over all of its dimensions
+    following, moved = torch.func.vmap(push, in_dims=-1, out_dims=(None, 0), randomness="same")(tangents)
+    return following, moved.movedim(0, -1)
+
+
+def backward_tangents(step: Callable, state: Tensor, tangents: Tensor, inputs: tuple) -> tuple[Tensor, Tensor]:
+    """By the rows of the Jacobian; each serves all systems, which do not depend on each other."""
+    with torch.enable_grad():
+        start = state.detach().requires_grad_()
+        following = step(start.clone(), *(u.clone() if isinstance(u, Tensor) else u for u in inputs)).to(state.dtype)
+        if not following.requires_grad:
+            return following, torch.zeros_like(tangents)
+        rows = [torch.autograd.grad(entries.sum(), start, retain_graph=True, materialize_grads=True)[0]
+                for entries in following.unbind(-1)]  # fmt: skip
+    return following.detach(), torch.stack(rows, -2) @ tangents
+
+
+def tangent_step_of(step: Callable, jvp: Callable | str | None, state: Tensor, frame: Tensor, drive: list[tuple]) -> Callable:
+    """How a run moves its tangents; one that is not written by hand is tried at the start of the run."""
+    if callable(jvp):
+        return jvp
+    if jvp is not None and jvp != FINITE_DIFFERENCE:
+        expected = f'a function (x, tangents[, u]) -> (next x, next tangents), or "{FINITE_DIFFERENCE}"'
+        raise ValueError(f"jvp: got {jvp!r}, expected {expected}")
+    if not callable(step):
+        raise ValueError(f"step: got {step!r}, expected a function from a state to the next")
+    own = getattr(step, "jvp", None)
+    if jvp is None and own is not None and not hasattr(own, "differentiates"):
+        return own
+    advance = difference_tangent_step(step) if jvp else own or automatic_tangent_step(step)
+    check_tangent_step(step, advance, state, frame, drive[0] if drive else (), by_difference=bool(jvp))
+    return advance
 
 
 def first_frame(state: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
