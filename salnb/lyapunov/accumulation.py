@@ -43,6 +43,16 @@ class Growth:
         """The same with the squared sensitivities of the newly added steps."""
         return replace(self, squares=squares if self.squares is None else self.squares + squares, seen=self.seen + steps)
 
+    def without(self, noise: Tensor) -> "Growth":
+        """The same with NaN for the directions (..., k) of which nothing is known."""
+        blocks, rows = (tuple(v.masked_fill(noise, torch.nan) for v in values) for values in (self.blocks, self.rows))
+        return replace(self, blocks=blocks, rows=rows)
+
+    def order(self) -> Tensor:
+        """The directions (..., k) from the largest growth to the smallest; those of which nothing is known come last."""
+        rates = self.rates()
+        return torch.where(rates.isnan(), -torch.inf, rates).argsort(dim=-1, descending=True, stable=True)
+
     @property
     def n_steps(self) -> int:
         return sum(self.lengths)
@@ -54,8 +64,7 @@ class Growth:
     def alignment(self, n: int) -> Tensor:
         """Nats (..., k) by which each of k directions of N separated from its neighbors before the first block."""
         rates = self.rates()
-        order = rates.argsort(-1, descending=True)
-        ranked = rates.gather(-1, order)
+        ranked = rates.gather(-1, self.order())
         # Two dead directions never separate: −∞ − (−∞) is no gap.
         gaps = (ranked[..., :-1] - ranked[..., 1:]).nan_to_num(0.0, posinf=torch.inf)
         first, last = torch.full_like(ranked[..., :1], torch.inf), torch.full_like(ranked[..., :1], torch.inf)

@@ -81,6 +81,7 @@ def difference_tangent_step(step: Callable) -> Callable:
             moved.append((ends[0] - ends[1]) / (2 * h))
         return following, torch.stack(moved, -1)
 
+    tangent_step.differentiates = step
     return tangent_step
 
 

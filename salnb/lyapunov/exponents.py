@@ -1,5 +1,6 @@
 """Lyapunov exponents of any step function, by evolving tangents and taking QR decompositions."""
 
+import warnings
 from collections.abc import Callable
 from numbers import Integral
 
@@ -35,6 +36,16 @@ def check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None
         raise ValueError(f"dt: got {dt}, expected a time per step > 0")
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")
+
+
+def warn_of_noise(noise: Tensor, dtype: torch.dtype, stacklevel: int) -> None:
+    most, k = int(noise.sum(-1).max()), noise.shape[-1]
+    warnings.warn(
+        f"step: {most} of {k} directions shrink in one step by more than the digits of {dtype} hold, so their exponents are NaN "
+        "in place of rounding noise; use a step of shorter time, or float64",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def same_shape(state: Tensor, following: Tensor) -> None:
@@ -96,7 +107,8 @@ def lyapunov_spectrum(
 
     Returns:
         ``LyapunovSpectrum`` with exponents (..., k) descending, their standard errors and the running estimate. −∞ where a
-        direction dies; NaN where the trajectory leaves the finite numbers. The trajectory is the same for every k and method.
+        direction dies; NaN where the trajectory leaves the finite numbers, and, with a warning, where a direction shrinks in
+        one step by more than the digits hold. The trajectory is the same for every k and method.
 
     Raises:
         ValueError: a state that is not finite, k > N, a step that changes the state's shape or dtype, inputs of another length;
@@ -126,7 +138,8 @@ def lyapunov_spectrum(
     drive = [()] * (n_warmup + n_steps) if inputs is None else [(u,) for u in inputs.unbind(0)]
     advance = tangent_step_of(step, jvp, state, frame, drive)
     many = getattr(step, "jvp_many", None) if k == 1 and jvp is observe is inputs is None else None
-    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, same_shape, observe, many)
+    evolution = Evolution(advance, state, frame, method, None if qr_every == "auto" else qr_every, same_shape, observe, many,
+                          probe=hasattr(advance, "differentiates"))  # fmt: skip
     n_blocks = min(N_BLOCKS, n_steps)
     ends = [n_warmup + n_steps * b // n_blocks for b in range(n_blocks + 1)]
     # A single tangent has nothing to settle at the end of a block, so that several are run between two looks.
@@ -142,4 +155,9 @@ def lyapunov_spectrum(
                 growth = growth.extended(rows, spans, history)
     if sensitivity:
         growth = growth.observing(evolution.observed, n_steps)
+    # A network's own tangents that depend on each other have lost a rank; those of a function that nobody knows may be alive.
+    noise = evolution.noise() | (evolution.doubted() if callable(jvp) else False)
+    if bool(noise.any()):
+        growth = growth.without(noise)
+        warn_of_noise(noise, state.dtype, stacklevel=4)
     return LyapunovSpectrum.of(growth, evolution.state, evolution.orthonormal_frame())

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..common.denormals import flushed_denormals
-from .exponents import check_run, same_shape
-from .orthogonalization import lost
+from .differences import Draws
+from .exponents import check_run, same_shape, warn_of_noise
+from .orthogonalization import NOISE, disagreement, lost
 from .tangents import tangent_step_of
 
 SWEEPS = 100  # of rotations over all pairs of rows at most; networks of 24 to 200 units took 9 to 15
@@ -63,33 +64,49 @@ def finite_time_exponents(
     with torch.no_grad(), flushed_denormals():
         frame = torch.eye(state.shape[-1], dtype=state.dtype, device=state.device).expand(*state.shape, -1)
         advance = tangent_step_of(step, jvp, state, frame, drive)
-        graded, dead = product_of_triangles(advance, state, drive)
-        logs = orthogonalized(*graded)[1].sort(-1, descending=True)[0]
+        (rows, logs), dead, noisy, escaped = product_of_triangles(advance, state, drive)
+        apart = escaped[..., None]  # systems that have no exponents must not stop the rotations of the others
+        rows = torch.where(apart.unsqueeze(-1), torch.eye(rows.shape[-1], dtype=rows.dtype, device=rows.device), rows)
+        logs = orthogonalized(rows, logs.masked_fill(apart, 0.0))[1].sort(-1, descending=True)[0]
         place = torch.arange(logs.shape[-1], 0, -1, device=logs.device)
-        logs = logs.masked_fill(place <= dead.unsqueeze(-1), -torch.inf)
+        if bool(noisy.any()):
+            noise = place <= (dead + noisy).unsqueeze(-1)
+            logs = logs.masked_fill(noise, torch.nan)
+            warn_of_noise(noise & (place > dead.unsqueeze(-1)), state.dtype, stacklevel=3)
+        logs = logs.masked_fill(place <= dead.unsqueeze(-1), -torch.inf).masked_fill(apart, torch.nan)
     return logs[..., :k] / (n_steps * dt)
 
 
-def product_of_triangles(advance: Callable, state: Tensor, drive: list[tuple]) -> tuple[Graded, Tensor]:
-    """M of P = Q M row by row: directions of length 1 and logarithmic lengths; and how many directions are dead (...).
+def product_of_triangles(advance: Callable, state: Tensor, drive: list[tuple]) -> tuple[Graded, Tensor, Tensor, Tensor]:
+    """M of P = Q M row by row: directions of length 1 and logarithmic lengths; how many directions are dead (...), of how many
+    more nothing is known (...), and which systems have left the finite numbers (...).
 
     z neurons of slope 0 are z rows of zeros, which leave z directions dead, at whichever step they occur. Directions that depend
-    on the others at nearly every step are those that a Jacobian of low rank does not have.
+    on the others at nearly every step are those that a Jacobian of low rank does not have; a step whose Jacobian nobody knows is
+    done twice, with another rounding, instead.
     """
     frame = torch.eye(state.shape[-1], dtype=state.dtype, device=state.device).expand(*state.shape, -1)
     rows = frame.double()
     logs, silent, dependent = rows.new_zeros(frame.shape[:-1]), [], []
-    for given in drive:
+    unknown, trials, escaped = hasattr(advance, "differentiates"), [], torch.zeros_like(logs[..., 0], dtype=torch.bool)
+    for t, given in enumerate(drive):
+        draws = Draws(state.device)
         following, moved = advance(state, frame, *given)
+        if unknown and (t < 16 or t & (t - 1) == 0):
+            draws.rewind()
+            trials.append(disagreement(moved, advance(state, 1.1 * frame, *given)[1] / 1.1))
         same_shape(state, following)
         frame, triangle = torch.linalg.qr(moved)
         silent.append((moved == 0).all(-1).sum(-1))
-        dependent.append(lost(moved, triangle.diagonal(dim1=-2, dim2=-1).abs()).sum(-1))
+        diagonal = triangle.diagonal(dim1=-2, dim2=-1).abs()
+        dependent.append((diagonal == 0 if unknown else lost(moved, diagonal)).sum(-1))
+        escaped = escaped | ~torch.isfinite(following).all(-1) | ~torch.isfinite(moved).flatten(-2).all(-1)
         rows, logs = multiplied(triangle.double(), rows, logs)
         state = following
     often = torch.stack(dependent).double().quantile(0.25, dim=0).long()  # three steps of four: a threshold may be missed once
     dead = torch.maximum(torch.stack(silent).amax(0), often)
-    return (rows, torch.where(torch.isfinite(state).all(-1, keepdim=True), logs, torch.nan)), dead
+    noisy = (torch.stack(trials).mean(0) > NOISE).sum(-1) if trials else torch.zeros_like(dead)
+    return (rows, logs), dead, (noisy - dead).clamp_min(0), escaped
 
 
 def multiplied(triangle: Tensor, rows: Tensor, logs: Tensor) -> Graded:

@@ -24,6 +24,9 @@ TOLERANCE = {
 }
 
 
+NOISE = 0.03  # nats a step: where two roundings of a step lie farther apart in a direction, nothing is said of its growth
+
+
 def length(tangents: Tensor) -> tuple[Tensor, Tensor]:
     """One tangent: divided by its length. A tangent of length 0 has no direction left and stays 0."""
     size = torch.linalg.vector_norm(tangents, dim=-2, keepdim=True)
@@ -43,10 +46,13 @@ def householder(tangents: Tensor) -> tuple[Tensor, Tensor]:
 def cholesky(tangents: Tensor) -> tuple[Tensor, Tensor]:
     """QR by the Cholesky factor of AᵀA: products instead of reflections, several times as fast; Householder where it fails."""
     factor, failed = torch.linalg.cholesky_ex(tangents.mT @ tangents)
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)
     if bool(failed.any()):
-        return householder(tangents)
-    frame = torch.linalg.solve_triangular(factor, tangents.mT, upper=False).mT
-    return frame, factor.diagonal(dim1=-2, dim2=-1)
+        finite = torch.isfinite(tangents).flatten(-2).all(-1)
+        if bool((finite & (failed != 0)).any()):
+            return householder(tangents)
+        diagonal = diagonal.masked_fill(~finite.unsqueeze(-1), torch.nan)  # what is lost leaves the others as they are
+    return torch.linalg.solve_triangular(factor, tangents.mT, upper=False).mT, diagonal
 
 
 class Elimination:
@@ -92,7 +98,9 @@ def reduction(method: str, k: int) -> Reduction:
 def stretch(frame: Tensor) -> Tensor:
     """Log |diag R| (..., k) of the QR decomposition of a well-conditioned frame, such as elimination leaves; R alone."""
     factor, failed = torch.linalg.cholesky_ex(frame.mT @ frame)
-    diagonal = householder(frame)[1] if bool(failed.any()) else factor.diagonal(dim1=-2, dim2=-1)
+    diagonal = factor.diagonal(dim1=-2, dim2=-1)
+    if bool(failed.any()):
+        diagonal = torch.where(failed.unsqueeze(-1) != 0, householder(frame)[1], diagonal)
     return diagonal.double().log()
 
 
@@ -100,6 +108,12 @@ def lost(tangents: Tensor, diagonal: Tensor) -> Tensor:
     """Which directions (..., k) may be nothing but rounding noise, because they depend linearly on those before them."""
     noise = 8 * tangents.shape[-2] ** 0.5 * torch.finfo(tangents.dtype).eps
     return diagonal <= noise * tangents.abs().amax(-2)
+
+
+def disagreement(tangents: Tensor, others: Tensor) -> Tensor:
+    """How far (..., k) the log growth of two frames that differ by rounding alone lies apart: about 1 where all is noise."""
+    here, there = (householder(moved)[1].double().log() for moved in (tangents, others))
+    return (here - there).abs().nan_to_num(0.0, posinf=torch.inf)  # −∞ − (−∞): both exactly dead
 
 
 def rounding_damage(logs: Tensor, steps: int, dead: Tensor, eps: float, power: int) -> tuple[float, float]:

@@ -86,7 +86,7 @@ class LyapunovSpectrum:
     def of(cls, growth: Growth, state: Tensor, tangents: Tensor) -> "LyapunovSpectrum":
         """The spectrum of a run, from its accumulated log growth; exponents are sorted."""
         exponents, stderr, running = growth.rates(), growth.stderr(), growth.running()
-        order = exponents.argsort(-1, descending=True)
+        order = growth.order()
         running = None if running is None else running.gather(-1, order.expand_as(running))
         ranked = exponents.gather(-1, order), stderr.gather(-1, order), running
         return cls(*ranked, state, tangents, growth.n_steps, growth.dt, growth)
@@ -130,7 +130,7 @@ class LyapunovSpectrum:
         """
         if self.growth is None or not self.growth.rows:
             raise ValueError("history: this run kept none; call lyapunov_spectrum with history=True for local exponents")
-        order = self.growth.rates().argsort(-1, descending=True)
+        order = self.growth.order()
         local = self.growth.local()
         return local.gather(-1, order.expand_as(local))
 
