@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..common.arguments import check_integers
 from .differences import Draws
-from .exponents import lyapunov_spectrum
+from .exponents import as_drive, lyapunov_spectrum
 from .tangents import first_frame, tangent_step_of
 
 
@@ -68,7 +68,9 @@ def covariant_vectors(
         tensor([[1.0000, 0.5547],
                 [0.0000, 0.8321]], dtype=torch.float64)
     """
+    inputs = as_drive(inputs, state)
     check_integers(n_steps=(n_steps, 2), n_warmup=(n_warmup, 0), n_after=(n_after, 0))
+    n_steps, n_warmup, n_after = int(n_steps), int(n_warmup), int(n_after)
     if inputs is not None and len(inputs) != n_warmup + n_steps + n_after:
         expected = n_warmup + n_steps + n_after
         raise ValueError(f"inputs: got {len(inputs)} time steps, expected n_warmup + n_steps + n_after = {expected}")

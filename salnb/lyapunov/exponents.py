@@ -19,6 +19,27 @@ N_BLOCKS = 32  # blocks for the standard error: enough for its own spread to be 
 METHODS = ("auto", "householder", "cholesky", "elimination")
 
 
+def as_drive(inputs, state) -> Tensor | None:
+    """The drive as one tensor, one entry a step: from a tensor, a NumPy array, or a list of tensors or arrays of one shape.
+
+    Raises:
+        TypeError: a PackedSequence. ValueError: what makes no tensor.
+    """
+    if inputs is None or isinstance(inputs, Tensor):
+        return inputs
+    if isinstance(inputs, torch.nn.utils.rnn.PackedSequence):
+        raise TypeError("inputs: got a PackedSequence, whose sequences end at different steps, expected a tensor (n_steps, ...); "
+                        "unpack it with pad_packed_sequence and run sequences of one length together")  # fmt: skip
+    device = state.device if isinstance(state, Tensor) else None
+    try:
+        if isinstance(inputs, (list, tuple)):
+            return torch.stack([torch.as_tensor(u, device=device) for u in inputs])
+        return torch.as_tensor(inputs, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(inputs).__name__
+        raise ValueError(f"inputs: got {kind}, expected a tensor, an array or a list of one shape, one entry a step") from error
+
+
 def check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None:
     if not isinstance(state, Tensor) or not state.is_floating_point() or state.ndim < 1:
         raise ValueError(f"state: got {state!r}, expected a floating-point tensor (..., N)")
@@ -88,7 +109,7 @@ def lyapunov_spectrum(
         qr_every: steps between two QR decompositions, or "auto": as rarely as the digits of the smallest exponent allow;
             where they turn out not to have been enough, the stretch is done again, more closely. Of 40 networks of 256
             neurons at g = 2, 37 were right to 1e-9 nats a step and all to 4e-9; 1 gives 1e-10.
-        inputs: (n_warmup + n_steps, ...), the drive, one entry a step.
+        inputs: (n_warmup + n_steps, ...), the drive, one entry a step; a tensor, an array or a list.
         dt: time per step, so that exponents come in nats per unit time.
         jvp: ``jvp(x, tangents[, u]) -> (next x, next tangents)`` with tangents (..., N, k), an analytic tangent step;
             default: ``step.jvp`` if there is one, else forward-mode differentiation of ``step``, which one finite difference
@@ -121,10 +142,13 @@ def lyapunov_spectrum(
         >>> spectrum.exponents
         tensor([ 0.6931, -0.6931], dtype=torch.float64)
     """
+    inputs = as_drive(inputs, state)
     if resume is not None:
         state, k = resume.state, resume.exponents.shape[-1]
     k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
     check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method)
+    n_steps, n_warmup, k = int(n_steps), int(n_warmup), int(k)
+    qr_every = qr_every if qr_every == "auto" else int(qr_every)
     step = getattr(step, "frozen", lambda: step)()
     if method == "auto":
         method = "elimination" if k > 8 and not history else "householder"

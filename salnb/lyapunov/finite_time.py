@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..common.denormals import flushed_denormals
 from .differences import Draws
-from .exponents import check_run, same_shape, warn_of_noise
+from .exponents import as_drive, check_run, same_shape, warn_of_noise
 from .orthogonalization import NOISE, disagreement, lost
 from .tangents import tangent_step_of
 
@@ -58,7 +58,9 @@ def finite_time_exponents(
         tensor([ 1.6472, -1.6472], dtype=torch.float64)
     """
     k = state.shape[-1] if k is None and isinstance(state, Tensor) and state.ndim else k
+    inputs = as_drive(inputs, state)
     check_run(state, n_steps, k, 0, 1, inputs, dt, "householder")
+    n_steps, k = int(n_steps), int(k)
     step = getattr(step, "frozen", lambda: step)()
     drive = [()] * n_steps if inputs is None else [(u,) for u in inputs.unbind(0)]
     with torch.no_grad(), flushed_denormals():
