@@ -94,7 +94,7 @@ def _walk(model: nn.Module, inputs: object, layers: Iterable[str] | None) -> tup
     if isinstance(model, TanhRNN | nn.RNNBase):
         if not isinstance(inputs, Tensor):
             raise TypeError(f"inputs: got {type(inputs).__name__}, expected a tensor. The time steps of packed sequences hold "
-                            "other samples each: pad them (pad_packed_sequence) and let the loss leave the padding out")  # fmt: skip
+                            "other samples each: pad them (pad_packed_sequence) and let the loss leave the padding out")
         return _hidden_of_time(model, inputs)
     if isinstance(model, DeepNet):
         return _hidden_of_depth(model, inputs)
