@@ -35,7 +35,7 @@ def linear_fault(layer: WatchedLayer, inputs: object, output: object) -> str | N
         return f"it takes {type(inputs).__name__} and gives {type(output).__name__}, not one tensor each"
     if isinstance(layer.module, ReplicaLinear) or output.is_nested:
         return None
-    weight, bias = layer.effective_weight(), layer.bias
+    weight, bias = layer.effective_weight(), layer.module.bias
     product = layer.module._conv_forward if layer.is_convolution else F.linear
     if not layer.is_convolution and output.shape != (*inputs.shape[:-1], weight.shape[-2]):
         return f"its output has shape {tuple(output.shape)}, not that of weight · input + bias"
