@@ -57,10 +57,24 @@ class WatchedLayer:
     reason: str = ""
     split_along: tuple[int | None, ...] = ()  # the time dimension of an added layer that ran all steps at once; else None
     only_measured: bool = False  # its weight is computed from others (a parametrization), so that there is nothing to move
+    by_rows: bool = False  # the user wants the rows of the Jacobian, whatever stands between
+    norm: object | None = None  # the normalization between it and its activation
+    row_map: object | None = None  # a RowMap, if its neurons have no slope each; then that gives sensitivities and gradients
+    whole: bool = False  # a module with all its parameters, of which ``weight`` is the first
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        return [p for p in (self.weight, self.bias) if p is not None]
+        return [p for p in (self.weight, self.bias) if p is not None] if self.row_map is None else list(self.row_map.parameters)
+
+    @property
+    def replicas(self) -> tuple[int, ...]:
+        """The leading dimensions of the weight, in front of those of one network."""
+        return () if self.row_map is not None else tuple(self.rows.shape[:-2])
+
+    @property
+    def neurons(self) -> tuple[int, ...] | None:
+        """The shape of its sensitivities; None if only a pass shows it."""
+        return None if self.row_map is not None else tuple(self.rows.shape[:-1])
 
     def __post_init__(self) -> None:
         self.is_convolution = isinstance(self.module, nn.modules.conv._ConvNd)
@@ -78,7 +92,7 @@ class WatchedLayer:
     @property
     def parameter_name(self) -> str:
         """What the module calls the weight."""
-        if isinstance(self.module, nn.RNNCell):
+        if isinstance(self.module, nn.RNNCellBase):
             return "weight_hh"
         if self.rnn_layer is not None:
             return f"weight_hh_l{self.rnn_layer}"
@@ -86,6 +100,8 @@ class WatchedLayer:
 
     def current_weight(self) -> Tensor:
         """The weight that the module holds now, which is another tensor than ``weight`` if it has been replaced."""
+        if self.whole:
+            return next(self.module.parameters())
         own = self.module._parameters.get(self.parameter_name)  # nearly always there; getattr takes five times as long
         return getattr(self.module, self.parameter_name) if own is None else own
 
@@ -99,6 +115,8 @@ class WatchedLayer:
 @torch.no_grad()
 def weight_in_force(module: nn.Module) -> Tensor:
     """The weight of a parametrized layer, computed in eval mode: a spectral norm would go on with its power iteration."""
+    if not torch.nn.utils.parametrize.is_parametrized(module, "weight"):
+        return module.weight.detach()  # a hook has computed it before the call
     modes = {part: part.training for part in module.parametrizations.weight}
     try:
         for part in modes:

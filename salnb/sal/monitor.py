@@ -1,5 +1,6 @@
 """The sensitivities of a running network, a table row for each layer. The network is not changed."""
 
+import math
 from types import TracebackType
 
 import torch
@@ -9,9 +10,12 @@ from ..sensitivity.formulas import neuron_sensitivity
 from .layers import WatchedLayer
 from .look.survey import survey
 from .passes.no_pass import why_no_pass
-from .passes.pooling import pre_activations
+from .passes.pooling import pooled, pre_activations
 from .passes.recording import PassRecorder
 from .report import Table, report_rows
+from .rows.keeping import Kept
+from .rows.linear_maps import LinearMap
+from .rows.row_step import parts_of, working
 
 COLUMNS = ("layer", "neurons", "mean", "rms", "log_sensitivity", "below_half", "saturated", "dead")
 SATURATED = 0.05  # a neuron is called saturated while its mean slope is below this share of the largest slope it could have
@@ -19,11 +23,24 @@ LARGEST_SLOPE = {"sigmoid": 0.25, "gelu": 1.129, "silu": 1.0999, "mish": 1.0885,
                  "hardsigmoid": 1 / 6}  # for all other known activations it is 1
 
 
-def layer_row(layer: WatchedLayer, sensitivity: Tensor, slope: Tensor) -> dict[str, object]:
-    """One layer in one pass; sensitivity and slope (..., S, N) over samples and neurons, replicas side by side."""
-    per_neuron, steepness = sensitivity.mean(-2), slope.abs().mean(-2)
+def largest_slope(layer: WatchedLayer, like: Tensor) -> float | Tensor:
+    """The largest slope that the activation could have, or (N,) behind a BatchNorm, which scales each neuron's."""
+    if layer.norm is None or layer.norm.kind != "batch":
+        return LARGEST_SLOPE.get(layer.activation.name, 1.0)
+    inner = layer.activation.slope.keywords["inner"]
+    return LARGEST_SLOPE.get(inner.name, 1.0) * layer.norm.scale_and_shift(like.dtype)[0].abs()
+
+
+def layer_row(layer: WatchedLayer, sensitivity: Tensor, slope: Tensor | None) -> dict[str, object]:
+    """One layer in one pass; sensitivity and slope (..., S, N) over samples and neurons, replicas side by side.
+
+    Without a slope, of a layer by rows, a unit is dead whose row is 0 for every sample, and none can be called saturated.
+    """
+    per_neuron = sensitivity.mean(-2)
+    steepness = per_neuron if slope is None else slope.abs().mean(-2)
     rms = sensitivity.square().mean().sqrt()
-    largest = LARGEST_SLOPE.get(layer.activation.name, 1.0)
+    saturated = math.nan if slope is None else (
+        ((steepness > 0) & (steepness < SATURATED * largest_slope(layer, slope))).double().mean().item())  # fmt: skip
     return {
         "layer": layer.name,
         "neurons": sensitivity.shape[-1],
@@ -31,9 +48,20 @@ def layer_row(layer: WatchedLayer, sensitivity: Tensor, slope: Tensor) -> dict[s
         "rms": rms.item(),
         "log_sensitivity": rms.log().item(),
         "below_half": (per_neuron < 0.5).double().mean().item(),
-        "saturated": ((steepness > 0) & (steepness < SATURATED * largest)).double().mean().item(),
+        "saturated": saturated,
         "dead": (steepness == 0).double().mean().item(),
     }
+
+
+def measured_rows(layer: WatchedLayer, kept: Kept) -> tuple[Tensor, Tensor | None]:
+    """Sensitivities (S, N) of a layer by rows, and the slopes where it has an activation of its own."""
+    generator, found, slopes = torch.Generator().manual_seed(0), [], []
+    for x, _ in parts_of(kept):
+        x = working(x, layer.row_map)
+        found.append(layer.row_map.sensitivities(x, generator)[0].detach().flatten(0, -2))
+        if isinstance(layer.row_map, LinearMap):
+            slopes.append(layer.row_map.slopes(x).flatten(0, -2))
+    return torch.cat(found), torch.cat(slopes) if slopes else None
 
 
 class SensitivityMonitor:
@@ -97,6 +125,10 @@ class SensitivityMonitor:
         self._recorder.finished = None
         for layer, observed in zip(self._layers, calls, strict=True):
             if not observed:
+                continue
+            if layer.row_map is not None:
+                row = layer_row(layer, *measured_rows(layer, pooled(layer, observed)))
+                self.history.append({"pass": self._passes, **row})
                 continue
             pre_activation = pre_activations(layer, observed)
             weight = layer.effective_weight().to(pre_activation.dtype)

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
+from .gating import RowGate, refuse_without_rows
 from .hooks import Observation
 from .layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer
 from .look.looking import call_with
@@ -17,36 +20,12 @@ from .passes.no_pass import why_no_pass
 from .passes.pooling import pooled
 from .passes.recording import PassRecorder
 from .passes.sums import HALVES, Sums, working_dtype
-from .report import Table, is_frozen, is_watched, report_rows
+from .report import Table, is_frozen, is_watched, report_rows, warning_of
+from .rows.row_step import RowStack, row_stack
 from .rule import check_settings
-from .update import Measure, Stack, stack_layers, write_back
+from .update import Measure, Stack, stack_layers
 
 NOTHING: dict = {}
-
-
-class RowGate:
-    """Holds back the rows of parameters for one optimizer step.
-
-    A gradient of 0 is not enough: momentum and Adam move a weight whose gradient is zero, and so does weight decay. The
-    rows are therefore remembered as well, and ``put_back`` restores them.
-    """
-
-    def __init__(self, owner: object) -> None:
-        self.owner = owner  # the pass in which the rows were chosen
-        self._saved: list[tuple[Tensor, nn.Parameter, Tensor]] = []
-
-    def hold(self, rows: Tensor, parameters: Iterable[nn.Parameter]) -> None:
-        """Zeroes the gradients of the given rows (..., N), True where held, and remembers the weights."""
-        for parameter in parameters:
-            held = rows.view(*rows.shape, *[1] * (parameter.ndim - rows.ndim))
-            self._saved.append((held, parameter, parameter.clone()))
-            if parameter.grad is not None:
-                parameter.grad.masked_fill_(held, 0.0)
-
-    def put_back(self) -> None:
-        """Restores the remembered rows."""
-        for held, parameter, before in self._saved:
-            parameter.copy_(torch.where(held, before, parameter))
 
 
 class SAL(torch.optim.Optimizer):
@@ -70,7 +49,11 @@ class SAL(torch.optim.Optimizer):
             (activation, other layers)} where it acts on a sum: ``{"b": ("tanh", "a")}`` for ``tanh(a(x) + b(h))``, since b alone
             does not see the sum. What is named and cannot be watched is an error. Default: every Linear and convolution whose
             output goes to one activation and nowhere else, save those that read the input and the readouts; nn.RNN;
-            nn.RNNCell; DeepNet; TanhRNN. A convolution has a neuron for each channel and place, with the kernel for weights.
+            nn.RNNCell; DeepNet; TanhRNN. A convolution has a neuron for each channel and place, with the kernel for weights. A
+            BatchNorm in between counts if its statistics are frozen (``eval()``), LayerNorm and RMSNorm over the neurons do.
+            {name: "rows"} takes any other layer: a GRU, an LSTM or a cell (by its state), a Linear or convolution whose weight
+            is parametrized, or a module with one tensor in, (S, ..., M), and one out, (S, ..., N). The sensitivity of a unit is
+            the length of its row of the Jacobian, of large modules by random tangents; all parameters move along its gradient.
         average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much, and past
             the edge of chaos a recurrent network's mean falls below 1 again: "one_sided" may then climb on without end.
         example: inputs for one look at once, which leaves no trace in buffers and random state: a tensor, a tuple of arguments
@@ -103,7 +86,6 @@ class SAL(torch.optim.Optimizer):
         super().__init__(groups(found.layers), settings)
         self._model, self._given, self._settings = model, layers, settings
         self._rows, self._layers = found.rows, found.layers
-        self._convolutions = [i for i, layer in enumerate(self._layers) if layer.is_convolution]
         self._recorder = PassRecorder(model, self._layers, guard=True)
         self._log_sensitivity: Tensor | None = None
         self._gate: RowGate | None = None
@@ -163,8 +145,13 @@ class SAL(torch.optim.Optimizer):
         return found
 
     def report(self) -> Table:
-        """A row for each Linear, convolution and recurrent layer: whether it is watched, its activation, and why not."""
-        return report_rows(self._rows)
+        """A row for each Linear, convolution and recurrent layer: whether it is watched, its activation, and why not.
+
+        Below it stands a warning where the model normalizes its signals, since SAL has cost accuracy there.
+        """
+        table = report_rows(self._rows)
+        table.note = warning_of(self._model)
+        return table
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self._settings.items())
@@ -198,7 +185,7 @@ class SAL(torch.optim.Optimizer):
         if all(average is None for average, _, _ in pairs) and not self._recorder.skipped:
             raise RuntimeError("SAL: nothing has been observed yet; call the model in training mode, then step()")
         return torch.stack([
-            layer.weight.new_full(layer.rows.shape[:-2], math.nan, dtype=torch.float32) if average is None
+            layer.weight.new_full(layer.replicas, math.nan, dtype=torch.float32) if average is None
             else (average < target).float().mean(-1) for average, target, layer in pairs
         ])  # fmt: skip
 
@@ -233,13 +220,11 @@ class SAL(torch.optim.Optimizer):
             if gate is not None and gate.owner == recorder.number:  # else another pass came in between
                 gate.put_back()
             measured = []
-            for members, stack, measure in self._measure(*usable):
+            for members, stack, measure in self._measure(*usable, moving=True):
                 for i, average in zip(members, measure.average.unbind(0), strict=True):
                     self.state[self._layers[i].weight]["sensitivity"] = average
-                moving, weight, by_bias = stack.move(measure.average)
-                if moving:
-                    layers = [self._layers[members[j]] for j in moving]
-                    write_back(layers, weight, by_bias, self._roundings(layers))
+                layers = [self._layers[i] for i in members]
+                if stack.apply(measure.average, layers, [self.state[layer.weight] for layer in layers]):
                     recorder.moved_after = recorder.number
                 measured.append((members, measure))
             self._log_sensitivity = self._in_order(measured)
@@ -257,6 +242,7 @@ class SAL(torch.optim.Optimizer):
             RuntimeError: there was no pass since the last step.
         """
         gate = RowGate(self._recorder.number)
+        refuse_without_rows(self._layers)
         with torch.no_grad():
             for members, stack, measure in self._measure(*self._usable()):
                 for rows, i in zip((measure.average < stack.target).unbind(0), members, strict=True):
@@ -281,8 +267,8 @@ class SAL(torch.optim.Optimizer):
                 self._reduced = recorder.number, summed_over(group, self._layers, recorder.sums)
             sums = self._reduced[1]
         else:
-            for i in self._convolutions:
-                if observations[i]:
+            for i, layer in enumerate(self._layers):
+                if observations[i] and (layer.is_convolution or layer.row_map is not None):
                     found, sums = pooled(self._layers[i], observations[i]), [*sums]
                     sums[i] = found if sums[i] is None else sums[i] + found
                     observations[i] = []
@@ -297,9 +283,19 @@ class SAL(torch.optim.Optimizer):
         return ran, observations, sums
 
     def _measure(
-        self, ran: list[int], observations: list[list[Observation]], sums: list[Sums | None]
-    ) -> Iterator[tuple[list[int], Stack, Measure]]:
+        self, ran: list[int], observations: list[list[Observation]], sums: list[Sums | None], moving: bool = False
+    ) -> Iterator[tuple[list[int], Stack | RowStack, Measure]]:
         """Measures the layers that ran, one stack after the other."""
+        group = self._recorder.group or process_group(self._model)
+        add_up, by_rows = None if group is None else partial(dist.all_reduce, group=group), []
+        for i in ran:
+            if (layer := self._layers[i]).row_map is not None:
+                stack = row_stack(layer, sums[i], self.param_groups[i], self.state[layer.weight], add_up)
+                by_rows.append(([i], stack, stack.measure()))
+        for _, stack, measure in by_rows if moving else ():  # all of them before one moves: they may share a LayerNorm
+            stack.plan(measure.average)
+        yield from by_rows
+        ran = [i for i in ran if self._layers[i].row_map is None]
         layers = [self._layers[i] for i in ran]
         stacks = stack_layers(
             layers, [observations[i] for i in ran], [self.param_groups[i] for i in ran],
@@ -321,8 +317,8 @@ class SAL(torch.optim.Optimizer):
         if members and members == watched:
             return torch.cat([measure.log_sensitivity for _, measure in measured])
         found = {i: one for these, measure in measured for i, one in zip(these, measure.log_sensitivity, strict=True)}
-        for i, weight in ((i, self._layers[i].rows) for i in watched if i not in found):
-            found[i] = weight.new_full(weight.shape[:-2], math.nan, dtype=working_dtype(weight.dtype))
+        for i, weight in ((i, self._layers[i].weight) for i in watched if i not in found):
+            found[i] = weight.new_full(self._layers[i].replicas, math.nan, dtype=working_dtype(weight.dtype))
         return torch.stack([found[i] for i in watched]) if watched else torch.empty(0)
 
     # --- saving and copying
@@ -371,8 +367,8 @@ def check_state(state_dict: dict, layers: list[WatchedLayer], own_groups: list[d
     firsts = [group["params"][0] if group["params"] else None for group in state_dict["param_groups"]]
     for layer, first in zip(layers, firsts, strict=True):
         average = stored.get(first, {}).get("sensitivity")
-        neurons = tuple(layer.rows.shape[:-1])
-        if average is not None and average.shape != neurons:
+        neurons = layer.neurons
+        if average is not None and neurons is not None and average.shape != neurons:
             raise ValueError(f"state_dict: the running average of {layer.name!r} has shape {tuple(average.shape)}, but the layer "
                              f"has {neurons} neurons")  # fmt: skip
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from .layers import UNSEEN, WATCHED, WatchedLayer
 
 
 class Table(list):
     """Rows as plain dictionaries, which ``pandas.DataFrame`` takes as they are; a notebook shows them as a table.
 
-    ``empty`` is the text in place of a table without rows.
+    ``empty`` is the text in place of a table without rows, ``note`` a text below it.
     """
 
-    def __init__(self, rows: Sequence[dict] = (), empty: str = "no pass seen yet") -> None:
+    def __init__(self, rows: Sequence[dict] = (), empty: str = "no pass seen yet", note: str = "") -> None:
         super().__init__(rows)
-        self.empty = empty
+        self.empty, self.note = empty, note
 
     def _cells(self) -> list[list[str]]:
         return [[f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()] for row in self]
@@ -25,9 +27,8 @@ class Table(list):
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         text = [not isinstance(value, int | float) for value in self[0].values()]
         pad = [str.ljust if left and len(self[0]) == 5 else str.rjust for left in text]
-        return "\n".join(
-            "  ".join(to(cell, width) for to, cell, width in zip(pad, line, widths, strict=True)).rstrip() for line in lines
-        )
+        rows = ["  ".join(to(cell, width) for to, cell, width in zip(pad, line, widths, strict=True)).rstrip() for line in lines]
+        return "\n".join([*rows, self.note] if self.note else rows)
 
     def _repr_html_(self) -> str:
         from html import escape
@@ -36,12 +37,24 @@ class Table(list):
             return f"<p>{escape(self.empty)}</p>"
         head = "".join(f"<th>{escape(name)}</th>" for name in self[0])
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in self._cells())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        note = f"<p>{escape(self.note)}</p>" if self.note else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+def warning_of(model: nn.Module) -> str:
+    """What to expect of SAL on a model that normalizes its signals; an empty word for other models."""
+    names = {type(part).__name__ for part in model.modules()}
+    kinds = sorted(name for name in names if "Norm" in name and not name.startswith(("_", "Parametrized")))
+    if not kinds:
+        return ""
+    return (f"Note: this model normalizes its signals ({', '.join(kinds)}), which keeps them at their size. SAL has little to "
+            "mend there,\nand has made such a model worse. Train it once without SAL, and once with one line of Xavier or He."
+            )  # fmt: skip
 
 
 def is_frozen(layer: WatchedLayer) -> bool:
     """Whether neither the weight nor the bias may be moved now."""
-    return not layer.weight.requires_grad and (layer.bias is None or not layer.bias.requires_grad)
+    return not any(parameter.requires_grad for parameter in layer.parameters)
 
 
 def is_watched(layer: WatchedLayer) -> bool:
@@ -55,9 +68,18 @@ def why_not(layer: WatchedLayer) -> str:
         return "did not run yet"
     if layer.status == WATCHED and is_frozen(layer):
         return "frozen (requires_grad=False)" + (": measured, not moved" if layer.named else "")
-    if layer.status == WATCHED and not layer.weight.requires_grad:
+    if layer.status == WATCHED and layer.row_map is None and not layer.weight.requires_grad:
         return "its weight is frozen: only its bias is moved"
     return layer.reason
+
+
+def activation_in_words(layer: WatchedLayer | None) -> str:
+    """The activation's name, and the normalization before it."""
+    if layer is None or layer.activation is None:
+        return "by rows" if layer is not None and layer.row_map is not None else ""
+    if layer.norm is None or layer.norm.kind == "batch":  # a BatchNorm is a part of the activation, and of its name
+        return layer.activation.name
+    return f"{layer.activation.name} of {'LayerNorm' if layer.norm.kind == 'layer' else 'RMSNorm'}"
 
 
 def report_rows(rows: Sequence[tuple[str, str, WatchedLayer | str]], *, frozen_too: bool = False) -> Table:
@@ -70,7 +92,7 @@ def report_rows(rows: Sequence[tuple[str, str, WatchedLayer | str]], *, frozen_t
             "layer": name or "(the model)",
             "kind": kind,
             "watched": "yes" if seen else "no",
-            "activation": layer.activation.name if layer is not None and layer.activation is not None else "",
+            "activation": activation_in_words(layer),
             "why": what if layer is None else "" if seen and frozen_too else why_not(layer),
         })  # fmt: skip
     return table

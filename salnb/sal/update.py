@@ -119,6 +119,13 @@ class Stack:
         moving = [i for i, moved in enumerate(moves) if moved]
         return moving, *self._moved(stretch, share, moving)
 
+    def apply(self, average: Tensor, layers: Sequence[WatchedLayer], states: Sequence[dict]) -> bool:
+        """Moves the layers of the stack; whether any moved. ``states`` keep what rounding takes away from half types."""
+        moving, weight, by_bias = self.move(average)
+        if moving:
+            write_back([layers[j] for j in moving], weight, by_bias, [states[j] for j in moving])
+        return bool(moving)
+
     def _moved(self, stretch: Tensor, share: Tensor, moving: Sequence[int]) -> tuple[Tensor, Tensor]:
         """w + stretch · w + share · mean of sgn(f') f'' x for the ``moving`` layers, and by how much their biases move."""
         some = slice(None) if len(moving) == len(self.weight) else moving

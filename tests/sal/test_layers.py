@@ -80,8 +80,9 @@ def test_default_finds_parts_of_a_foreign_model_and_reports_the_others():
     assert names(model, SEQUENCE) == ["encoder.2", "rnn.weight_hh_l0", "rnn.weight_hh_l1", "head.1"]
     sal = SAL(model)
     model(SEQUENCE)
+    gru = "not supported: GRU, but by rows: layers={name: 'rows'}"
     assert reasons(sal) == {"encoder.0": "reads the input", "encoder.2": "", "rnn.weight_hh_l0": "", "rnn.weight_hh_l1": "",
-                            "gru": "not supported: GRU", "head.1": "", "head.3": "readout"}  # fmt: skip
+                            "gru": gru, "head.1": "", "head.3": "readout"}  # fmt: skip
 
 
 def test_default_watches_a_linear_that_reads_another_parts_output():
@@ -231,3 +232,14 @@ def test_projected_lstm_and_rnn_are_refused(attach):
         attach(nn.RNN(2, 4, proj_size=2))
     with pytest.raises(ValueError, match="found no layer to act on in LSTM"):
         attach(nn.LSTM(2, 4, proj_size=2))
+
+
+@pytest.mark.parametrize(("parts", "kinds"), [
+    ([nn.Linear(4, 4), nn.Tanh()], ""), ([nn.LayerNorm(4)], "LayerNorm"), ([nn.BatchNorm1d(4), nn.GroupNorm(2, 4)],
+    "BatchNorm1d, GroupNorm"), ([torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))], ""),
+])  # fmt: skip
+def test_the_report_warns_of_models_that_normalize(parts, kinds):
+    sal = SAL(nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), *parts, nn.Linear(4, 1)))
+    note = f"this model normalizes its signals ({kinds})"
+    for shown in repr(sal), repr(sal.report()), sal._repr_html_():
+        assert (note in shown) == bool(kinds) and ("Note" in shown) == bool(kinds)

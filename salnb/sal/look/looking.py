@@ -2,33 +2,18 @@
 
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from ...common.without_trace import without_trace
 from ...networks.linear import ReplicaLinear
 from ..layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer
-from .verdicts import in_place, judge, judge_named, named, same
+from .verdicts import Seen, in_place, judge, judge_named, named, same, settle
 from .watcher import Watcher
-
-
-@contextmanager
-def without_trace(model: nn.Module) -> Iterator[None]:
-    """What runs inside changes neither the model's buffers nor the random state."""
-    buffers = [(module, name, buffer, buffer.clone()) for module in model.modules()
-               for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
-    devices = list({buffer.device for buffer in model.parameters() if buffer.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        try:
-            yield
-        finally:
-            for module, name, buffer, before in buffers:
-                module._buffers[name] = buffer
-                if buffer.shape != before.shape or not torch.equal(buffer, before):
-                    buffer.copy_(before)
 
 
 def eagerly():
@@ -157,10 +142,11 @@ class Looks:
         for layer, calls in watcher.calls.items():
             if calls and layer.status == UNSEEN:
                 verdicts[layer] = (judge_named(layer, watcher), None) if layer.named and not layer.adds else (
-                    (layer.given, None) if layer.adds else judge(layer, watcher))  # fmt: skip
-        for layer, (activation, reason) in verdicts.items():
-            layer.activation, layer.reason = activation, reason or ""
-            layer.status = LEFT_OUT if activation is None else WATCHED
+                    (Seen(layer.given), None) if layer.adds else judge(layer, watcher))  # fmt: skip
+        for layer, (seen, reason) in verdicts.items():
+            layer.reason, layer.status = reason or "", LEFT_OUT if seen is None else WATCHED
+            if seen is not None:
+                settle(layer, seen)
             layer.copy = in_place(watcher.calls[layer])
         self._first = False
 

@@ -1,5 +1,6 @@
 """What a look remembers: the calls of layers, the functions that took their outputs, and where each tensor comes from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -17,6 +18,8 @@ class Consumer:
     then: Activation | None = None  # the activation to which its result went
     in_place: bool = False
     live: bool = False  # whether its result reached the output of the model
+    norm: object | None = None  # the Normalization that it is
+    behind: "LayerCall | None" = None  # if it is one: what took its result
 
 
 @dataclass(eq=False)
@@ -31,6 +34,14 @@ class LayerCall:
     matched: bool = False  # whether some tensor was equal to it
     matched_at_once: bool = False  # whether that was the result of a function that took the layer's output itself
     activated: list[Tensor] = field(default_factory=list)  # copies of what went into an activation, if other outputs are added
+    output: Tensor | None = None  # while the pass goes on
+
+    def and_behind(self) -> Iterator["LayerCall"]:
+        """This call, and what stands for the results of normalizations of its output."""
+        yield self
+        for consumer in self.consumers:
+            if consumer.behind is not None:
+                yield from consumer.behind.and_behind()
 
 
 @dataclass(eq=False)

@@ -11,9 +11,11 @@ from ...networks.linear import ReplicaLinear
 from ...networks.recurrent import TanhRNN
 from ...sensitivity.activations import Activation, activation_formulas, from_module
 from ..layers import LEFT_OUT, UNSEEN, WatchedLayer, replica_layers, rnn_cell_layer, rnn_layers
+from ..rows.gated_maps import GATED
+from ..rows.normalization import FREEZE
+from .by_rows import ROWS, by_rows, gated_layers, refuse_overlap
 from .functions import BETWEEN, WEIGHTED
 
-RECURRENT = (nn.GRU, nn.LSTM, nn.GRUCell, nn.LSTMCell)
 CONVOLUTIONS = (nn.modules.conv._ConvNd,)
 OURS = (DeepNet, TanhRNN)
 
@@ -60,12 +62,18 @@ def weight_fault(module: nn.Module) -> str | None:
         return "a part of MultiheadAttention, which uses its weight without calling it: not supported"
     if torch.nn.utils.parametrize.is_parametrized(module, "weight"):
         kinds = ", ".join(type(part).__name__.strip("_") for part in module.parametrizations.weight)
-        return f"its weight is parametrized ({kinds}); SAL moves plain weights only"
+        return f"its weight is parametrized ({kinds}); SAL moves plain weights only, or by rows: layers={{name: 'rows'}}"
     if isinstance(module._parameters.get("weight"), nn.Parameter):
         return None
     if isinstance(module._parameters.get("weight_orig"), nn.Parameter) and isinstance(module._buffers.get("weight_mask"), Tensor):
         return None  # pruned: the zeros are missing connections
-    return "its weight is computed from other parameters before every call; SAL moves plain weights only"
+    return ("its weight is computed from other parameters before every call; SAL moves plain weights only. Those of "
+            "torch.nn.utils.parametrizations it also moves by rows: layers={name: 'rows'}")  # fmt: skip
+
+
+def is_computed(fault: str) -> bool:
+    """Whether the weight can be measured, though not moved."""
+    return "parametrized" in fault or "computed from" in fault
 
 
 def _unseen(name: str, module: nn.Module, **given) -> WatchedLayer:
@@ -76,6 +84,9 @@ def _unseen(name: str, module: nn.Module, **given) -> WatchedLayer:
     elif torch.nn.utils.parametrize.is_parametrized(module, "weight"):
         original = module.parametrizations.weight
         weight = original.original if hasattr(original, "original") else original.original0
+        given["only_measured"] = True
+    elif weight is None and "weight_mask" not in module._buffers:
+        weight = next(module._parameters[part] for part in ("weight_orig", "weight_v") if part in module._parameters)
         given["only_measured"] = True
     elif weight is None:
         weight, mask = module.weight_orig, module.weight_mask
@@ -103,15 +114,15 @@ def _default(model: nn.Module, measure_only: bool) -> Survey:
             found.add("RNNCell", rnn_cell_layer(name, module))
         elif isinstance(module, WEIGHTED):
             fault = weight_fault(module)
-            parametrized = torch.nn.utils.parametrize.is_parametrized(module, "weight")
-            if fault is not None and not (measure_only and parametrized):
+            if fault is not None and not (measure_only and is_computed(fault)):
                 found.leave_out(name, type(module).__name__, fault)
             else:
                 found.add(type(module).__name__, _unseen(name, module))
         elif isinstance(module, ReplicaLinear):
             found.leave_out(name, "ReplicaLinear", "a part of a network of its own; name it, with its activation")
-        elif isinstance(module, (*CONVOLUTIONS, *RECURRENT)):
-            found.leave_out(name, type(module).__name__, f"not supported: {type(module).__name__}")
+        elif isinstance(module, (*CONVOLUTIONS, *GATED)):
+            way = ", but by rows: layers={name: 'rows'}" if isinstance(module, GATED) else ""
+            found.leave_out(name, type(module).__name__, f"not supported: {type(module).__name__}{way}")
     return found
 
 
@@ -150,11 +161,14 @@ def static_activation(model: nn.Module, module: nn.Module) -> Activation | None:
 
 
 def _by_name(model: nn.Module, name: str, activation: object, measure_only: bool) -> list[tuple[str, WatchedLayer]]:
+    rows, activation = activation == ROWS, None if activation == ROWS else activation
     modules = {plain_name(path): module for path, module in model.named_modules()}
     owner, _, last = name.rpartition(".")
-    if name not in modules and isinstance(modules.get(owner), nn.RNN) and last.startswith("weight_hh"):
-        if found := [layer for layer in rnn_layers(owner, modules[owner]) if layer.name == name]:
-            return [("RNN", found[0])]
+    if name not in modules and isinstance(modules.get(owner), (nn.RNN, nn.GRU, nn.LSTM)) and last.startswith("weight_hh"):
+        kind = modules[owner]
+        every = rnn_layers(owner, kind) if isinstance(kind, nn.RNN) else gated_layers(owner, kind) if rows else []
+        if found := [layer for layer in every if layer.name == name]:
+            return [(type(kind).__name__, found[0])]
     if name not in modules:
         raise ValueError(f"layers: the model has no layer named {name!r}; it has {', '.join(n for n in modules if n)}")
     module = modules[name]
@@ -164,13 +178,16 @@ def _by_name(model: nn.Module, name: str, activation: object, measure_only: bool
         return [("ReplicaLinear", layer) for layer in replica_layers(name, module)]
     if isinstance(module, nn.RNNCell):
         return [("RNNCell", rnn_cell_layer(name, module))]
+    if rows and not isinstance(module, (*WEIGHTED, ReplicaLinear)):
+        return [(type(module).__name__, layer) for layer in by_rows(name, module)]
     if not isinstance(module, (*WEIGHTED, ReplicaLinear)):
         raise ValueError(
             f"layers: {name!r} is a {type(module).__name__}; SAL acts on Linear, Conv1d, Conv2d, Conv3d, nn.RNN and nn.RNNCell "
-            "and on DeepNet and TanhRNN, where each neuron has one slope and one row of weights"
+            "and on DeepNet and TanhRNN, where each neuron has one slope and one row of weights. On any other layer it acts by "
+            f"rows of its Jacobian: layers={{{name!r}: 'rows'}}"
         )
     fault = None if isinstance(module, ReplicaLinear) else weight_fault(module)
-    if fault is not None and not (measure_only and "parametrized" in fault):
+    if fault is not None and not (measure_only and is_computed(fault) or rows and "parametrized" in fault):
         raise ValueError(f"layers: {name!r}: {fault}")
     activation, others = _take_apart(activation)
     activation = activation if activation is not None else getattr(module, "activation", None)
@@ -191,7 +208,8 @@ def _by_name(model: nn.Module, name: str, activation: object, measure_only: bool
         if not same(given, seen):
             raise ValueError(f"layers: {name!r} was given {given.name!r}, but the module behind it is "
                              f"{named(seen, given)}; give that one, or only the name: layers=[{name!r}]")  # fmt: skip
-    return [(type(module).__name__, _unseen(name, module, named=True, given=given, adds=adds, others=inputs))]
+    layer = _unseen(name, module, named=True, given=given, adds=adds, others=inputs, by_rows=rows)
+    return [(type(module).__name__, layer)]
 
 
 def _in_order(name: str, module: nn.Sequential) -> list[tuple[str, nn.Module]]:
@@ -214,10 +232,11 @@ def judge_sequential(model: nn.Module, layers: list[WatchedLayer]) -> None:
         layer = by_module.get(part)
         if layer is None or sum(other is part for _, other in parts) > 1:
             continue
-        between = isinstance(after, BETWEEN)
+        batch = isinstance(after, nn.modules.batchnorm._BatchNorm)
+        between = isinstance(after, BETWEEN) and not isinstance(after, nn.LayerNorm) and not (batch and not after.training)
         reason = (
             "reads the input" if part is weighted[0] else "readout" if part is weighted[-1]
-            else f"{type(after).__name__} stands between it and its activation" if between
+            else f"{type(after).__name__} stands between it and its activation" + (f": {FREEZE}" if batch else "") if between
             else "no activation takes its output" if isinstance(after, nn.Linear) else ""
         )  # fmt: skip
         if reason:
@@ -242,9 +261,12 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
                 layer.named = True
                 chosen.add(kind, layer)
         listed = {layer.name for layer in chosen.layers}
+        listed |= {*named, *(one.name.rpartition(".")[0] for one in chosen.layers if one.rnn_layer is not None)}  # of its parts
         for name, kind, what in found.rows:
             if name not in listed:
-                chosen.leave_out(name, kind, what if isinstance(what, str) else "not named in layers=")
+                owner = next((one.name for one in chosen.layers if one.whole and name.startswith(f"{one.name}.")), None)
+                reason = what if isinstance(what, str) else "not named in layers="
+                chosen.leave_out(name, kind, reason if owner is None else f"a part of {owner!r}, which is named by rows")
         found = chosen
     by_weight: dict[nn.Parameter, list[WatchedLayer]] = {}
     for layer in found.layers:
@@ -257,6 +279,8 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
             layer.status, layer.reason = LEFT_OUT, f"shares its weight with {next(o.name for o in sharing if o is not layer)}"
     if layers is None:
         judge_sequential(model, found.layers)
+    else:
+        refuse_overlap(found.layers)
     if all(layer.status == LEFT_OUT for layer in found.layers):
         rows = [(name, kind, what if isinstance(what, str) else what.reason) for name, kind, what in found.rows]
         raise ValueError(

@@ -1,12 +1,15 @@
 """From what a look has seen of a layer to whether SAL can watch it, with which activation, and if not, why."""
 
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...sensitivity.activations import Activation
 from ..layers import WatchedLayer
+from ..rows.linear_maps import LinearMap
+from ..rows.normalization import Normalization, folded
 from .notes import Consumer, LayerCall
 from .watcher import Watcher
 
@@ -51,11 +54,40 @@ def live_consumers(call: LayerCall) -> list[Consumer]:
     return live or [consumer for consumer in call.consumers if consumer.activation is not None][:1] or call.consumers[:1]
 
 
-def seen_activation(calls: list[LayerCall]) -> tuple[Activation | None, str | None]:
-    """The activation that takes exactly the layer's output in every call; else None and what takes it instead."""
-    found: list[Activation] = []
+class Seen(NamedTuple):
+    """What follows a layer: its activation, and the normalization between, if there is one."""
+
+    activation: Activation
+    norm: Normalization | None = None
+    named: str = ""  # what the model calls the normalization
+
+    def fault(self) -> str:
+        """Why the layer has no row that could be given; an empty word if it has one."""
+        fault = "" if self.norm is None else self.norm.fault
+        return f"{self.named} stands between it and {self.activation.name}: {fault}" if fault else ""
+
+
+def seen_behind(consumer: Consumer) -> tuple[Seen | None, str | None]:
+    """What takes the result of a normalization of the layer's output."""
+    seen, reason = seen_activation([consumer.behind])
+    if seen is None:
+        return None, f"{consumer.name} stands behind it, and then {reason}"
+    if seen.norm is not None:
+        return None, f"{consumer.name} and {seen.named} stand between it and {seen.activation.name}"
+    return Seen(seen.activation, consumer.norm, consumer.name), None
+
+
+def seen_activation(calls: list[LayerCall]) -> tuple[Seen | None, str | None]:
+    """What takes exactly the layer's output in every call, perhaps behind a normalization; else None and what else takes it."""
+    found: list[Seen] = []
     for call in calls:
         consumers = live_consumers(call)
+        if len(consumers) == 1 and consumers[0].behind is not None:
+            seen, reason = seen_behind(consumers[0])
+            if seen is None:
+                return None, reason
+            found.append(seen)
+            continue
         activations = [consumer for consumer in consumers if consumer.activation is not None]
         if len(consumers) != 1 and any(not same(c.activation, activations[0].activation) for c in activations[1:]):
             return None, f"its output goes to {listed([c.activation.name for c in activations])}"
@@ -69,11 +101,21 @@ def seen_activation(calls: list[LayerCall]) -> tuple[Activation | None, str | No
             return None, f"no activation takes its output; it goes to {listed([c.name for c in others])}"
         if not consumers:
             return None, "no function of PyTorch was seen to take its output (torch.jit, or code outside PyTorch?)"
-        found.append(activations[0].activation)
+        found.append(Seen(activations[0].activation))
     for other in found[1:]:
-        if not same(found[0], other):
-            return None, f"{found[0].name} takes its output in one call and {other.name} in another"
+        if not same(found[0].activation, other.activation):
+            return None, f"{found[0].activation.name} takes its output in one call and {other.activation.name} in another"
+        if not same_normalization(found[0].norm, other.norm):
+            return None, "one normalization takes its output in one call and another, or none, in another call"
     return found[0], None
+
+
+def same_normalization(one: Normalization | None, other: Normalization | None) -> bool:
+    """Whether both are the same module's, or both are none."""
+    if one is None or other is None:
+        return one is other
+    parts = ("kind", "weight", "bias", "mean", "variance", "eps", "fault")
+    return all((a := getattr(one, part)) is (b := getattr(other, part)) or not isinstance(a, Tensor) and a == b for part in parts)
 
 
 def in_place(calls: list[LayerCall]) -> bool:
@@ -88,8 +130,8 @@ def is_readout(layer: WatchedLayer, watcher: Watcher) -> bool:
     return layer not in watcher.consumed
 
 
-def judge(layer: WatchedLayer, watcher: Watcher) -> tuple[Activation | None, str | None]:
-    """The activation of a layer that was not named, or None and the reason why it is not watched."""
+def judge(layer: WatchedLayer, watcher: Watcher) -> tuple[Seen | None, str | None]:
+    """What follows a layer that was not named, or None and the reason why it is not watched."""
     calls = watcher.calls[layer]
     if fault := next((call.fault for call in calls if call.fault), None):
         return None, fault
@@ -97,33 +139,60 @@ def judge(layer: WatchedLayer, watcher: Watcher) -> tuple[Activation | None, str
         return None, "reads the input"
     if is_readout(layer, watcher):
         return None, "readout"
-    return seen_activation(calls)
+    seen, reason = seen_activation(calls)
+    return (None, seen.fault()) if seen is not None and seen.fault() else (seen, reason)
 
 
-def judge_named(layer: WatchedLayer, watcher: Watcher) -> Activation:
-    """The activation of a layer that was named; a ValueError if the name is wrong or the layer is not what it seems."""
+def judge_named(layer: WatchedLayer, watcher: Watcher) -> Seen:
+    """What follows a layer that was named; a ValueError if the name is wrong or the layer is not what it seems."""
     calls, given = watcher.calls[layer], layer.given
     if fault := next((call.fault for call in calls if call.fault), None):
         raise ValueError(f"layers: {layer.name!r} cannot be watched: {fault}")
     seen, reason = seen_activation(calls)
+    if seen is not None and seen.norm is not None:
+        return judge_normalized(layer, seen, calls)
     if given is None:
         if seen is None:
-            raise ValueError(f"layers: {layer.name!r} cannot be watched: {reason}. If an activation of your own takes its "
-                             f"output, say which: layers={{{layer.name!r}: function}}")  # fmt: skip
+            raise ValueError(f"layers: {layer.name!r} cannot be watched: {reason}. " + (
+                "Name a module that holds the layer and its activation, by rows" if layer.by_rows else "If an activation of your "
+                f"own takes its output, say which: layers={{{layer.name!r}: function}}"))  # fmt: skip
         return seen
     if given.name == "identity" and all(c.activation is None for call in calls for c in live_consumers(call)):
-        return given
+        return Seen(given)
     if seen is not None:
         behind = all(call.matched and not call.matched_at_once for call in calls)  # ReLU, and then a square
-        if same(given, seen) or same(given, seen, wide(calls[0].expected)) or behind:
-            return given
-        raise ValueError(f"layers: {layer.name!r} was given {given.name!r}, but what takes its output is {named(seen, given)}; "
-                         f"give that one, or only the name: layers=[{layer.name!r}]")  # fmt: skip
+        if same(given, seen.activation) or same(given, seen.activation, wide(calls[0].expected)) or behind:
+            return Seen(given)
+        raise ValueError(f"layers: {layer.name!r} was given {given.name!r}, but what takes its output is "
+                         f"{named(seen.activation, given)}; give that one, or only the name: "
+                         f"layers=[{layer.name!r}]")  # fmt: skip
     # That something between does nothing in this pass (a dropout in evaluation mode, a clamp, a LoRA at its start) is no proof.
     live = [consumer for call in calls for consumer in live_consumers(call)]
     taken = any(c.activation is not None and same(c.activation, given) for c in live)
     between = any(c.activation is None and c.then is not None and same(c.then, given) for c in live)
     if all(call.matched for call in calls) and (taken or not between):
-        return given
+        return Seen(given)
     raise ValueError(f"layers: {layer.name!r} was given {given.name!r}, but that does not take exactly its output: {reason}; "
                      "leave this layer out")  # fmt: skip
+
+
+def judge_normalized(layer: WatchedLayer, seen: Seen, calls: list[LayerCall]) -> Seen:
+    """The same where a normalization stands between."""
+    if fault := seen.fault():
+        raise ValueError(f"layers: {layer.name!r} cannot be watched: {fault}")
+    given = layer.given
+    if given is None or same(given, seen.activation) or same(given, seen.activation, wide(calls[0].expected)):
+        return seen
+    raise ValueError(f"layers: {layer.name!r} was given {given.name!r}, but behind {seen.named} it is "
+                     f"{named(seen.activation, given)}; give that one, or only the name: layers=[{layer.name!r}]")  # fmt: skip
+
+
+def settle(layer: WatchedLayer, seen: Seen) -> None:
+    """The layer gets the activation and, where its neurons have no slope each, the map whose rows are their sensitivities."""
+    layer.activation, layer.norm = seen.activation, seen.norm
+    if seen.norm is not None and seen.norm.kind == "batch":
+        layer.activation = folded(seen.activation, seen.norm)
+    if seen.norm is not None and seen.norm.kind != "batch":
+        layer.row_map = LinearMap(layer, seen.norm, seen.activation)
+    elif layer.by_rows and layer.only_measured:
+        layer.row_map = LinearMap(layer, None, layer.activation)

@@ -7,17 +7,17 @@ tensor gets a note of where it comes from; nothing is computed differently.
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import copy
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ...sensitivity.activations import Activation, automatic, from_module
-from ...sensitivity.automatic import derivatives_fault, elementwise_fault
+from ...sensitivity.activations import from_module
 from ..hooks import calls_in_progress, samples_without_padding
 from ..layers import WatchedLayer
+from ..rows.normalization import SIGNATURES, normalization_of
 from .functions import BETWEEN, SHAPES, WEIGHTED, activation_of, in_words, is_source, is_weighted, memory_of, name_of, tensors_in
+from .modules import gives, tried
 from .notes import NOTHING, Consumer, LayerCall, Note, merged, product, slopes_are_the_neurons
 
 PLAIN_FORWARDS = tuple(kind.forward for kind in WEIGHTED)
@@ -75,10 +75,10 @@ class Watcher(TorchFunctionMode):
         live = merged(outputs).marks
         # If nothing is known of the output, every consumer counts.
         known = any(not note.unknown for note in outputs)
-        for calls in self.calls.values():
-            for call in calls:
-                for consumer in call.consumers:
-                    consumer.live = consumer.live or consumer in live or not known
+        for call in (deeper for calls in self.calls.values() for first in calls for deeper in first.and_behind()):
+            call.output = None
+            for consumer in call.consumers:
+                consumer.live = consumer.live or consumer in live or not known
         self._notes.clear()
         self._outputs.clear()
 
@@ -185,6 +185,9 @@ class Watcher(TorchFunctionMode):
         derived = self._take(name, arguments, keywords, tensors, notes, all_of, any(tensor is first for tensor in changed))
         numbers = any(tensor.is_floating_point() or tensor.is_complex() for tensor in results)  # not indices and comparisons
         all_of.derived, all_of.also = (derived[0], tuple(derived[1:])) if derived and not weighted and numbers else (None, ())
+        if all_of.exact is not None:  # a normalization of exactly a layer's output: what takes its result is the activation
+            all_of.exact.output, all_of.pending = results[0].detach(), frozenset([all_of.exact.layer])
+            all_of.derived, all_of.also = None, ()
         for tensor in results:
             if self._named:
                 self._compare(tensor, notes)
@@ -200,12 +203,16 @@ class Watcher(TorchFunctionMode):
             if note.exact is not None:
                 mine = activation if note is first and slopes_are_the_neurons(note.exact.layer, activation, tensors[0]) else None
                 consumer = Consumer(in_words(name), activation=mine, in_place=in_place)
+                if name in SIGNATURES and note is first:
+                    call, given = note.exact, (name, arguments, keywords)
+                    consumer.norm = normalization_of(*given, call.output, call.layer.is_convolution, self.model)
+                    consumer.behind = all_of.exact = LayerCall(call.layer)
                 note.exact.consumers.append(consumer)
                 marks.add(consumer)
                 for frame in self._frames:
                     if frame[3] and frame[3][0] is note.exact:
                         frame[3].append(consumer)
-                if mine is None:
+                if mine is None and consumer.behind is None:
                     found.append((note.exact, consumer))
             elif note.derived is not None:
                 for call, consumer in (note.derived, *note.also):
@@ -305,12 +312,18 @@ class Watcher(TorchFunctionMode):
         activation = from_module(module)
         if activation is not None and activation.name == "identity" or self.note(output).exact is call:
             return
-        if activation is None and not isinstance(module, BETWEEN):
-            activation = self._tried(module, output)
-        if not slopes_are_the_neurons(call.layer, activation, output):
-            return
-        if activation is not None and not self._gives(call.layer, activation, before, output):
-            activation = None  # a hook of the user's does something else
+        if normalizing := [consumer for consumer in inside if consumer.behind is not None]:
+            for consumer in normalizing:
+                if consumer.behind is self.note(output).exact:
+                    consumer.name = type(module).__name__  # the module is that normalization, and nothing more
+            return  # what else it does has been noted
+        with self.aside():
+            if activation is None and not isinstance(module, BETWEEN):
+                activation = tried(module, output)
+            if not slopes_are_the_neurons(call.layer, activation, output):
+                return
+            if activation is not None and not gives(call.layer, activation, before, output):
+                activation = None  # a hook of the user's does something else
         if activation is None and not isinstance(module, BETWEEN):
             return  # its parts have been noted one by one
         then = next((consumer.then for consumer in inside if consumer.then is not None), None)
@@ -326,35 +339,6 @@ class Watcher(TorchFunctionMode):
         self._write(output, Note(pending=note.pending or frozenset([call.layer]), marks=frozenset(marks), weighted=True,
                                  from_input=note.from_input, derived=derived))  # fmt: skip
 
-    def _gives(self, layer: WatchedLayer, activation: Activation, before: Tensor | None, output: Tensor) -> bool:
-        """Whether the module's output is this activation of its input, to rounding."""
-        if before is None:
-            return True
-        limit = 32 * torch.finfo(output.dtype).eps if output.is_floating_point() else 0.0
-        with self.aside():
-            if layer.is_convolution and before.ndim == layer.weight.ndim:  # neurons last, as slopes are computed
-                before, output = before.movedim(1, -1), output.movedim(1, -1)
-            wanted = activation.function(before).to(output.dtype)
-            return wanted.shape == output.shape and bool(torch.allclose(output, wanted, rtol=limit, atol=limit, equal_nan=True))
-
-    def _tried(self, module: nn.Module, output: Tensor) -> Activation | None:
-        """The module as an activation, if it is an elementwise function with a slope that varies; else None."""
-        if next(module.buffers(), None) is not None or any(parameter.ndim >= 2 for parameter in module.parameters()):
-            return None
-        if any(isinstance(part, (nn.Linear, *BETWEEN)) for part in module.modules()) or not output.is_floating_point():
-            return None
-        with self.aside():
-            try:
-                sample = torch.linspace(-3, 3, output.numel(), dtype=output.dtype, device=output.device).view(output.shape)
-                alike = copy(module)  # what its forward writes to itself stays in this copy; the parameters are the same
-                if elementwise_fault(alike.forward, sample) or derivatives_fault(alike.forward, sample):
-                    return None
-                found = automatic(type(module).__name__, alike.forward)
-                slope = found.slope(sample)
-            except Exception:  # whatever a foreign module raises: it is not an activation then
-                return None
-            return None if torch.allclose(slope, slope.flatten()[:1]) else found
-
     def _unseen(self, tensor: Tensor) -> bool:
         """Whether nothing is noted of the tensor."""
         found = self._notes.get(id(tensor))
@@ -364,6 +348,10 @@ class Watcher(TorchFunctionMode):
 
     def layer_called(self, layer: WatchedLayer, inputs: Tensor, output: Tensor, fault: str | None) -> None:
         """Called by the layer's own hook, after the layer has run."""
+        if not isinstance(inputs, Tensor) or not isinstance(output, Tensor):  # which is its fault
+            self.calls[layer].append(LayerCall(layer, fault=fault))
+            self.order.append(layer)
+            return
         note, made = self.note(inputs), self.note(output)
         plain = isinstance(layer.module, WEIGHTED) and layer.module._parameters.get("weight") is layer.weight
         own_forward = type(layer.module).forward not in PLAIN_FORWARDS or "forward" in vars(layer.module)
@@ -377,7 +365,7 @@ class Watcher(TorchFunctionMode):
         self.lost = self.lost or from_nowhere and self._ran_weights and not self.partial
         known = not note.unknown or note.from_input or not self._ran_weights
         reads = not note.weighted and not note.is_weight and known and not self.partial
-        call = LayerCall(layer, fault=fault, reads_input=reads)
+        call = LayerCall(layer, fault=fault, reads_input=reads, output=output.detach())
         if layer.given is not None and not layer.adds:
             with self.aside():
                 try:

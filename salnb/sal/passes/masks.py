@@ -35,7 +35,7 @@ def counted(
     given, mask = tuple(mask.shape), mask.to(calls[0][1].device)
     mask = mask.transpose(-1, -2) if layout == "batch first" and mask.ndim > 1 else mask
     mask = mask.unsqueeze(-1) if layout == "single" else mask
-    replicas, steps = layer.rows.shape[:-2], len(calls)
+    replicas, steps = layer.replicas, len(calls)
     sizes = [u.shape[:-1] for _, u in calls]
     if layer.is_convolution:  # the channels stand in front of the places
         sizes = [u.shape[:1] + u.shape[2:] if u.ndim == layer.weight.ndim else u.shape[1:] for _, u in calls]

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ...lyapunov.steps import refuse_unsupported
 from ..hooks import in_transform, moves_with_training, samples_without_padding, version
 from ..layers import UNSEEN, output_of
+from ..rows.module_maps import ModuleMap, random_in
+from .gated_states import gated_cell_observation, gated_observations
 from .rnn_states import cell_observation, rnn_observations
 
 
@@ -27,8 +30,11 @@ class Observer:
         first = recorder.watched[indices[0]]
         # A pruned layer has no parameter of this name, and takes the way through ``counts``, where its mask is read anew.
         self._index, self._layer, self._name = indices[0], first, "weight"
-        kinds = {nn.RNN: self._observe_rnn, nn.RNNCell: self._observe_cell}
+        kinds = {nn.RNN: self._observe_rnn, nn.RNNCell: self._observe_cell, (nn.GRU, nn.LSTM): self._observe_gated,
+                 (nn.GRUCell, nn.LSTMCell): self._observe_gated_cell}  # fmt: skip
         self.hook = next((hook for kind, hook in kinds.items() if isinstance(first.module, kind)), self._observe)
+        if isinstance(first.row_map, ModuleMap):
+            self.hook = self._observe_module
 
     def before(self, module: nn.Module, arguments: tuple) -> None:
         """Before a layer that no look has seen yet: looks from here on, since it did not run in the pass that was looked at."""
@@ -99,3 +105,44 @@ class Observer:
             before, after = observations[recorder.watched[index].rnn_layer]
             recorder.calls[index].append((before, after, version(before), version(after)))
         recorder.note_layout(self._indices, module, inputs)
+
+    def _observe_gated(self, module: nn.GRU | nn.LSTM, arguments: tuple, keywords: dict, output: object) -> None:
+        if (recorder := self._recording()) is None:
+            return
+        inputs, state = recurrent_arguments(arguments, keywords)
+        refuse_unsupported(module, f"SAL: the layer {self._layer.name!r}")
+        with torch.autocast(module.weight_hh_l0.device.type, enabled=False):
+            observations = gated_observations(module, inputs, state)
+        recorder.note_layout(self._indices, module, inputs)
+        sample = inputs.data if isinstance(inputs, PackedSequence) else inputs
+        for index in self._indices:
+            before, after = observations[recorder.watched[index].rnn_layer]
+            if not isinstance(inputs, PackedSequence):  # (T, B, ...), as a mask of samples expects it
+                steps = sample.shape[1 if module.batch_first and sample.ndim == 3 else 0]
+                before, after = (one.view(steps, -1, one.shape[-1]) for one in (before, after))
+            recorder.calls[index].append((before, after, version(before), version(after)))
+
+    def _observe_gated_cell(self, module: nn.GRUCell | nn.LSTMCell, arguments: tuple, keywords: dict, output: object) -> None:
+        if (recorder := self._recording()) is None:
+            return
+        inputs, state = recurrent_arguments(arguments, keywords)
+        before, after = gated_cell_observation(module, inputs, state, output)
+        recorder.calls[self._index].append((before, after, version(before), version(after)))
+
+    def _observe_module(self, module: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
+        if (recorder := self._recording()) is None:
+            return
+        name, given = self._layer.name, [*arguments, *(value for value in keywords.values() if value is not None)]
+        if len(given) != 1 or not isinstance(given[0], Tensor) or not isinstance(output, Tensor):
+            came = ", ".join(type(one).__name__ for one in given)
+            raise RuntimeError(f"SAL: the layer {name!r} by rows was called with {came} and gave {type(output).__name__}; "
+                               "expected one tensor each. Name a module that takes and gives one tensor")  # fmt: skip
+        x = given[0]
+        if x.ndim < 2 or output.shape[0] != x.shape[0] or not (x.is_floating_point() and output.is_floating_point()):
+            took, gave = f"{x.dtype} of shape {tuple(x.shape)}", f"{output.dtype} of shape {tuple(output.shape)}"
+            raise RuntimeError(f"SAL: the layer {name!r} by rows took {took} and gave {gave}; expected floating-point numbers "
+                               "(S, ..., M) and (S, ..., N)")  # fmt: skip
+        if words := random_in(module):
+            raise RuntimeError(f"SAL: the layer {name!r} by rows contains {words}")
+        kept, after = x.detach().clone(), output.detach()
+        recorder.calls[self._index].append((kept, after.clone(), version(kept), None))

@@ -7,12 +7,32 @@ from torch import Tensor
 
 from ..hooks import Observation
 from ..layers import WatchedLayer
+from ..rows.keeping import Kept, limited
+from ..rows.module_maps import ModuleMap
 from .convolutions import convolution_sums, places_last
 from .sums import Sums, samples_of, sums_of, working_dtype
 
 
-def pooled(layer: WatchedLayer, calls: Sequence[Observation], masks: Sequence[Tensor | None] | None = None) -> Sums:
-    """The sums over all samples, time steps and places of these calls; ``masks`` are True where one counts."""
+def kept_inputs(layer: WatchedLayer, calls: Sequence[Observation], masks: Sequence[Tensor | None] | None = None) -> Kept:
+    """The inputs of a layer by rows: copies, since the user may change them before the step."""
+    found = []
+    for (x, _), mask in zip(calls, masks or [None] * len(calls), strict=True):
+        x = x.detach().clone()
+        if layer.is_convolution:
+            x = x if x.ndim == layer.weight.ndim else x.unsqueeze(0)
+            mask = None if mask is None else mask.view(len(x), -1)
+        elif isinstance(layer.row_map, ModuleMap):
+            mask = None if mask is None else mask.view(len(x), -1)
+        else:
+            x = x.reshape(-1, x.shape[-1])
+        found.append((x, mask))
+    return limited(Kept(tuple(found), sum(len(x) for x, _ in found)))
+
+
+def pooled(layer: WatchedLayer, calls: Sequence[Observation], masks: Sequence[Tensor | None] | None = None) -> Sums | Kept:
+    """What a step needs of these calls, over all samples, time steps and places; ``masks`` are True where one counts."""
+    if layer.row_map is not None:
+        return kept_inputs(layer, calls, masks)
     return convolution_sums(layer, calls, masks) if layer.is_convolution else sums_of(layer, calls, masks)
 
 

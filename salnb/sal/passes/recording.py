@@ -51,6 +51,7 @@ class PassRecorder:
         self._looked_at = [i for i, layer in enumerate(watched) if layer.network is None or self._last[layer.network] == i]
         self._adding = [i for i, layer in enumerate(watched) if layer.adds]
         self.number, self.skipped, self.moved_after, self.mask, self.group = 0, 0, 0, None, None
+        self._batch_norms: list[int] = []
         self.calls: list[list] | None = None
         self.looks = Looks(model, watched)
         self._model, self._in_evaluation = weakref.ref(model), in_evaluation
@@ -156,6 +157,8 @@ class PassRecorder:
         if self.looks.watching or self.looks.just_looked:
             self.looks.conclude(output)
             self._after_look()
+        if self._batch_norms:
+            self._refuse_batch_statistics(calls)
         ends = [calls[last] for last in self._last.values()]
         whole = all(found and all(call[1].numel() for call in found) for found in ends)
         for index in self._looked_at if whole else range(len(calls)):
@@ -177,6 +180,14 @@ class PassRecorder:
                 self.group = process_group(module)
         if self._on_pass is not None and (on_pass := self._on_pass()) is not None:
             on_pass()
+
+    def _refuse_batch_statistics(self, calls: list[list]) -> None:
+        """A RuntimeError if a BatchNorm that had frozen statistics in the look takes those of the batch now."""
+        for index in self._batch_norms:
+            if calls[index] and self.watched[index].norm.uses_the_batch():
+                raise RuntimeError(f"SAL: the BatchNorm behind the layer {self.watched[index].name!r} is in training mode in "
+                                   "this pass, which it was not when SAL looked. model.train() switches it back: call its eval() "
+                                   "after every model.train()")  # fmt: skip
 
     def _warn_of_another(self) -> None:
         """Two SALs on one layer move it twice: said once, at the first pass of the second."""
@@ -200,6 +211,7 @@ class PassRecorder:
 
     def _after_look(self) -> None:
         """Layers that are left out need no hooks any more; those that did not run get one that looks when they do."""
+        self._batch_norms = [i for i, layer in enumerate(self.watched) if layer.norm is not None and layer.norm.owner is not None]
         for module, observer in self._observers.items():
             layers = [layer for layer in self.watched if layer.module is module]
             if all(layer.status not in (WATCHED, UNSEEN) for layer in layers):
@@ -215,9 +227,11 @@ class PassRecorder:
         if self.calls is None or in_transform():
             return False
         for layer in (self.watched[i] for i in indices):
+            if layer.only_measured:  # to look at its weight would compute it, and let a spectral norm iterate
+                continue
             if "weight_orig" in layer.module._parameters:
                 layer.mask = layer.module.weight_mask
-            if layer.weight is not (current := layer.current_weight()) and not layer.only_measured:
+            if layer.weight is not (current := layer.current_weight()):
                 if self._on_pass is not None and isinstance(current, nn.Parameter):  # the monitor measures what is there
                     layer.weight, layer.bias = current, getattr(layer.module, "bias", None)
                     continue
@@ -283,7 +297,8 @@ class PassRecorder:
         # those tell of all. Where a call does not go on from the state of the one before, another call of the network begins.
         asked = []
         for i, (layer, calls) in enumerate(zip(self.watched, observations, strict=True)):
-            stepwise = layer.network is not None or layer.rnn_layer is not None and layer.activation.name == "tanh"
+            recurrent = layer.rnn_layer is not None and layer.row_map is None
+            stepwise = layer.network is not None or recurrent and layer.activation.name == "tanh"
             if stepwise and calls:
                 final = self._last.get(layer.network, i)
                 if final != i and len(calls) == len(observations[final]):

@@ -33,16 +33,24 @@ def sequential() -> nn.Sequential:
     return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), *hidden, nn.Linear(16, 2))
 
 
+def normalized() -> nn.Sequential:
+    """One layer of slopes and one by rows."""
+    hidden = [nn.Linear(16, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 16), nn.GELU()]
+    return nn.Sequential(nn.Linear(8, 16), nn.Tanh(), *hidden, nn.Linear(16, 2))
+
+
+MODELS = {"experts": Experts, "deep": lambda: DeepNet(8, 16, 2, 4, gain=0.5), "rows": normalized, "whole rows": normalized}
+
+
 def train(rank: int, path: str, case: str, steps: int, results) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=WORLD)
     torch.manual_seed(0)
-    model = Experts() if case == "experts" else DeepNet(8, 16, 2, 4, gain=0.5) if case == "deep" else sequential()
-    model = model.double()
+    model = MODELS.get(case, sequential)().double()
     ddp = DistributedDataParallel(model, find_unused_parameters=case == "experts")
     sal = SAL(model if case == "inner" else ddp, lr=1e-2, rule="proportional" if case == "deep" else "one_sided",
               layers={f"module.experts.{i}": "tanh" for i in range(WORLD)} if case == "experts" else None)  # fmt: skip
-    optimizer = torch.optim.SGD(model.parameters(), 0.0 if case == "whole" else 1e-2, momentum=0.0 if case == "whole" else 0.9)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0 if "whole" in case else 1e-2, momentum=0.0 if "whole" in case else 0.9)
     data = torch.Generator().manual_seed(1)
     for step in range(steps):
         both = torch.randn(2 * WORLD, 16, 8, dtype=torch.float64, generator=data)
@@ -70,11 +78,11 @@ def together(tmp_path, case: str, steps: int) -> dict:
         return dict(results)
 
 
-@pytest.mark.parametrize("case", ["plain", "inner", "deep", "experts"])
+@pytest.mark.parametrize("case", ["plain", "inner", "deep", "experts", "rows"])
 def test_all_processes_have_the_same_weights_to_the_bit_after_100_steps_on_different_data(case, tmp_path):
     results = together(tmp_path, case, 100)
     torch.manual_seed(0)
-    begun = Experts() if case == "experts" else DeepNet(8, 16, 2, 4, gain=0.5) if case == "deep" else sequential()
+    begun = MODELS.get(case, sequential)()
     for name, value in results[0].items():
         assert torch.equal(value, results[1][name]), name
     assert not torch.equal(results[0][[*begun.state_dict()][2]], begun.double().state_dict()[[*begun.state_dict()][2]])
@@ -82,10 +90,11 @@ def test_all_processes_have_the_same_weights_to_the_bit_after_100_steps_on_diffe
         assert torch.equal(average, results["sensitivity 1"][name]), name
 
 
-def test_a_step_of_two_processes_is_the_step_of_one_with_all_samples(tmp_path):
-    results = together(tmp_path, "whole", 5)
+@pytest.mark.parametrize("case", ["whole", "whole rows"])
+def test_a_step_of_two_processes_is_the_step_of_one_with_all_samples(case, tmp_path):
+    results = together(tmp_path, case, 5)
     torch.manual_seed(0)
-    model, data = sequential().double(), torch.Generator().manual_seed(1)
+    model, data = MODELS.get(case, sequential)().double(), torch.Generator().manual_seed(1)
     sal = SAL(model, lr=1e-2)
     for _ in range(5):
         model(torch.randn(2 * WORLD, 16, 8, dtype=torch.float64, generator=data).flatten(0, 1))
