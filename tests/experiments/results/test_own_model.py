@@ -90,3 +90,15 @@ def test_networks_of_all_arms_have_the_same_seeds_and_no_seed_selects_and_judges
         assert len(judged) == len(selected) == 1 and not set(*judged) & set(*selected)
         used = [seed + more for of in (*judged, *selected) for seed in of for more in (0, 1)]
         assert len(set(used)) == len(used)  # seed + 1 draws the batches of learning
+
+
+def test_the_stored_runs_are_those_of_the_plan():
+    runs = store.read("own_model")
+    last = dict(own_model_jobs())
+    assert set(runs) == set(last)
+    for name, run in runs.items():
+        assert is_stored(name, store.as_stored(last[name]), store.read) and run["provenance"]["commit"], name
+        if not name.endswith(("rates", "alone")):
+            key, n = ("accuracy", 16) if name.startswith("digits") else ("loss", 8)
+            assert len(set(run["settings"]["seeds"])) == n
+            assert len(run[key]) == len(run["train_loss"]) == len(run["log_sensitivity"]) == n
