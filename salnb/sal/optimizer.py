@@ -291,7 +291,7 @@ class SAL(torch.optim.Optimizer):
         for i in ran:
             if (layer := self._layers[i]).row_map is not None:
                 stack = row_stack(layer, sums[i], self.param_groups[i], self.state[layer.weight], add_up)
-                by_rows.append(([i], stack, stack.measure()))
+                by_rows.append(([i], stack, stack.measure(moving=moving)))
         for _, stack, measure in by_rows if moving else ():  # all of them before one moves: they may share a LayerNorm
             stack.plan(measure.average)
         yield from by_rows
