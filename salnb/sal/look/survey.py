@@ -56,7 +56,7 @@ def refuse_models(model: nn.Module) -> None:
 
 def weight_fault(module: nn.Module) -> str | None:
     """Why the weight of this Linear is nothing that SAL could move."""
-    if isinstance(getattr(module, "weight", None), nn.parameter.UninitializedParameter):
+    if isinstance(module._parameters.get("weight"), nn.parameter.UninitializedParameter):
         return "is lazy and has no weights yet; call the model once before SAL is attached"
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         return "a part of MultiheadAttention, which uses its weight without calling it: not supported"

@@ -142,7 +142,8 @@ class ModuleMap:
         if not same:
             raise RuntimeError(f"SAL: the layer {self.name!r} by rows gives other results for {half} of its {len(x)} samples "
                                "alone than for all together. Its first dimension must be that of independent samples; with a "
-                               "BatchNorm in training mode (call its eval()) or without batch_first=True it is not")  # fmt: skip
+                               "BatchNorm in training mode (call its eval()) or without batch_first=True it is not. Or a hook "
+                               "changes its input, or was put on it after SAL was attached")  # fmt: skip
 
     def is_compared(self, x: Tensor) -> bool:
         """Whether a pass with more than one sample has been checked; with a single one nothing tells whether samples meet."""
