@@ -65,8 +65,8 @@ class SAL(torch.optim.Optimizer):
         first pass, if only that shows it). RuntimeError: ``step()`` without a pass, or no layer that can be watched.
 
     Source: Shibata et al., Neural Networks 143 (2021). Acting only below target follows the authors' later work; the
-    defaults, "proportional", "rms", gating, and rows of a Jacobian in place of one neuron's slope times its weights are this project's; what the paper
-    claims of exponents and gradients is claimed for plain neurons only.
+    defaults, "proportional", "rms", gating, and rows of a Jacobian in place of a slope times weights are this project's; what
+    the paper claims of exponents and gradients is claimed for plain neurons only.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
