@@ -53,8 +53,9 @@ PUBLIC = {
     ),
     "finite_time_exponents": (
         {"step": REQUIRED, "state": REQUIRED},
-        {"n_steps": REQUIRED, "k": None, "inputs": None, "dt": 1.0},
+        {"n_steps": REQUIRED, "k": None, "inputs": None, "dt": 1.0, "create_graph": False, "window": None},
     ),
+    "rk4_step": ({"field": REQUIRED, "dt": REQUIRED}, {}),
     "covariant_vectors": (
         {"step": REQUIRED, "state": REQUIRED},
         {"n_steps": REQUIRED, "k": None, "n_warmup": 100, "n_after": 100, "inputs": None, "dt": 1.0, "jvp": None,

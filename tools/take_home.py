@@ -29,7 +29,7 @@ from tools.notebooks import dumps
 from tools.tree import HTML, ROOT, notebooks, settings, write_text
 
 FOLDER = Path("_build/take-home")
-LARGEST = 600_000  # bytes that the first cell may add to a notebook
+LARGEST = 700_000  # bytes that the first cell may add to a notebook
 RESULTS = "salnb/data/results/"  # inside the wheel
 ALWAYS = {"claims"}  # the ledger's own figures
 # What a chapter cannot do without: name to import, and name to install where that is another. ipywidgets is not among them:

@@ -7,6 +7,7 @@ network* and *Networks with gates*, and by the experiments.
 from .covariant import CovariantVectors, covariant_vectors
 from .exponents import lyapunov_spectrum
 from .finite_time import finite_time_exponents
+from .integrators import rk4_step
 from .maps import tanh_map
 from .spectrum import LyapunovSpectrum
 
@@ -16,5 +17,6 @@ __all__ = [
     "covariant_vectors",
     "finite_time_exponents",
     "lyapunov_spectrum",
+    "rk4_step",
     "tanh_map",
 ]

@@ -14,11 +14,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..common.arguments import check_integers
 from ..common.denormals import flushed_denormals
 from .differences import Draws
+from .differentiable import differentiable_logs
 from .exponents import as_drive, check_run, same_shape, warn_of_noise
 from .orthogonalization import NOISE, disagreement, lost
-from .tangents import tangent_step_of
+from .tangents import automatic_tangent_step, tangent_step_of
 
 SWEEPS = 100  # of rotations over all pairs of rows at most; networks of 24 to 200 units took 9 to 15
 
@@ -27,7 +29,7 @@ Graded = tuple[Tensor, Tensor]  # rows (..., N, N) of length 1 and the logs (...
 
 def finite_time_exponents(
     step: Callable, state: Tensor, *, n_steps: int, k: int | None = None, inputs: Tensor | None = None, dt: float = 1.0,
-    jvp: Callable | str | None = None,
+    jvp: Callable | str | None = None, create_graph: bool = False, window: int | None = None,
 ) -> Tensor:  # fmt: skip
     r"""Finite-time Lyapunov exponents: how fast the directions grow that grow most over just these steps.
 
@@ -41,16 +43,22 @@ def finite_time_exponents(
         state: (..., N), where the first step starts; leading dimensions are independent systems.
         n_steps: T. k: number of leading exponents, default all N. The cost is that of all N: N tangents, a QR
             decomposition and a product of two matrices a step.
+        create_graph: the result has a graph: its gradient by the parameters that ``step`` uses, by the state and the inputs. Of
+            the leading k only; a tangent step ``jvp`` must hand it on, too. A direction that is lost (−∞) has the gradient 0.
+        window: with ``create_graph``, gradients end after so many steps, as in truncated backpropagation through time, and the
+            memory is that of one window. None: they go through all steps.
 
     Returns:
         (..., k), descending, in nats per unit time, float64. −∞ where the product has lost a direction; NaN where the trajectory
         leaves the finite numbers.
 
     Raises:
-        ValueError: as ``lyapunov_spectrum``. RuntimeError: the rotations did not end, which has not been seen.
+        ValueError: as ``lyapunov_spectrum``, a window without ``create_graph``. RuntimeError: the rotations did not end, which
+        has not been seen; nothing that ``step`` uses asks for a gradient.
 
     Source: the definition of the singular values of a product; one-sided Jacobi rotations keep the relative accuracy of graded
-    matrices (Demmel and Veselić, SIAM Journal on Matrix Analysis and Applications 13, 1992).
+    matrices (Demmel and Veselić, SIAM Journal on Matrix Analysis and Applications 13, 1992). Gradients as gradient flossing
+    needs them (Engelken, arXiv 2312.17306).
 
     Example:
         >>> matrix = torch.tensor([[1.0, 5.0], [0.0, 1.0]], dtype=torch.float64)  # no growth in the long run, but in one step
@@ -61,6 +69,13 @@ def finite_time_exponents(
     inputs = as_drive(inputs, state)
     check_run(state, n_steps, k, 0, 1, inputs, dt, "householder")
     n_steps, k = int(n_steps), int(k)
+    if window is not None and not create_graph:
+        raise ValueError(f"window: got {window!r} without create_graph=True; only gradients are cut")
+    if window is not None:
+        check_integers(window=(window, 1))
+    if create_graph and isinstance(jvp, str):
+        raise ValueError(f"jvp: got {jvp!r} with create_graph=True; a gradient needs a step that PyTorch can differentiate")
+    given = step
     step = getattr(step, "frozen", lambda: step)()
     drive = [()] * n_steps if inputs is None else [(u,) for u in inputs.unbind(0)]
     with torch.no_grad(), flushed_denormals():
@@ -69,14 +84,23 @@ def finite_time_exponents(
         (rows, logs), dead, noisy, escaped = product_of_triangles(advance, state, drive)
         apart = escaped[..., None]  # systems that have no exponents must not stop the rotations of the others
         rows = torch.where(apart.unsqueeze(-1), torch.eye(rows.shape[-1], dtype=rows.dtype, device=rows.device), rows)
-        logs = orthogonalized(rows, logs.masked_fill(apart, 0.0))[1].sort(-1, descending=True)[0]
+        vectors, logs = orthogonalized(rows, logs.masked_fill(apart, 0.0))
+        logs, order = logs.sort(-1, descending=True)
         place = torch.arange(logs.shape[-1], 0, -1, device=logs.device)
         if bool(noisy.any()):
             noise = place <= (dead + noisy).unsqueeze(-1)
             logs = logs.masked_fill(noise, torch.nan)
             warn_of_noise(noise & (place > dead.unsqueeze(-1)), state.dtype, stacklevel=3)
-        logs = logs.masked_fill(place <= dead.unsqueeze(-1), -torch.inf).masked_fill(apart, torch.nan)
-    return logs[..., :k] / (n_steps * dt)
+        logs = logs.masked_fill(place <= dead.unsqueeze(-1), -torch.inf).masked_fill(apart, torch.nan)[..., :k]
+    if not create_graph:
+        return logs / (n_steps * dt)
+    with torch.enable_grad():
+        vectors = vectors.gather(-2, order.unsqueeze(-1).expand_as(vectors))[..., :k, :].mT.to(state.dtype)
+        with_graph = differentiable_logs(jvp or automatic_tangent_step(given), state, vectors, drive, ~logs.isfinite(), window)
+        if not with_graph.requires_grad:
+            raise RuntimeError("create_graph: nothing that step uses asks for a gradient (requires_grad), or step detaches it")
+        with_graph = torch.where(torch.isfinite(logs), with_graph, 0.0)
+        return (logs + (with_graph - with_graph.detach())) / (n_steps * dt)
 
 
 def product_of_triangles(advance: Callable, state: Tensor, drive: list[tuple]) -> tuple[Graded, Tensor, Tensor, Tensor]:

@@ -15,11 +15,14 @@ class ClaimError(AssertionError):
     """A measurement no longer gives the verdict that the ledger states."""
 
 
-PARTS = ("sensitivity", "geometry")
+PARTS = ("sensitivity", "geometry", "practice")
 
 
 def ledger(part: str | None = None) -> dict[str, dict]:
-    """All claims by id, in the ledger's order; or those of one part, "sensitivity" (the first paper) or "geometry" (the second).
+    """All claims by id, in the ledger's order, or those of one part.
+
+    Args:
+        part: "sensitivity" (the first paper), "geometry" (the second) or "practice" (networks as people build them; no paper's).
 
     Raises:
         ValueError: an unknown part.

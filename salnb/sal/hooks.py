@@ -74,6 +74,7 @@ class Hook:
     """
 
     compiled = False  # whether the hook that runs now was called from compiled code
+    silent = False  # while SAL calls a part of the model once more by itself, no hook of ours observes it
 
     def __init__(self, function: Callable | None) -> None:
         self._method = None if function is None else weakref.WeakMethod(function)
@@ -84,6 +85,8 @@ class Hook:
         return None if method is None else method.__self__.owner()
 
     def __call__(self, *arguments):
+        if Hook.silent:
+            return None
         # A hook keeps tensors, a side effect that has no place in a compiled graph. The detour costs time, so only there.
         if torch.compiler.is_compiling():
             if HAS_WORDS:

@@ -101,7 +101,11 @@ class WatchedLayer:
     def current_weight(self) -> Tensor:
         """The weight that the module holds now, which is another tensor than ``weight`` if it has been replaced."""
         if self.whole:
-            return next(self.module.parameters())
+            now = tuple(self.module.parameters())
+            kept = len(now) == len(self.parameters) and all(a is b for a, b in zip(now, self.parameters, strict=True))
+            return self.weight if kept else None
+        if self.only_measured:
+            return stored_weight(self.module)
         own = self.module._parameters.get(self.parameter_name)  # nearly always there; getattr takes five times as long
         return getattr(self.module, self.parameter_name) if own is None else own
 
@@ -110,6 +114,15 @@ class WatchedLayer:
         if self.only_measured:
             return weight_in_force(self.module)
         return self.weight if self.mask is None else self.weight * self.mask
+
+
+def stored_weight(module: nn.Module) -> nn.Parameter | None:
+    """The first of the parameters from which a parametrized weight is computed; it is not computed for that."""
+    if torch.nn.utils.parametrize.is_parametrized(module, "weight"):
+        original = module.parametrizations.weight
+        return original.original if hasattr(original, "original") else original.original0
+    own = module._parameters
+    return next((own[name] for name in ("weight", "weight_orig", "weight_v") if own.get(name) is not None), None)
 
 
 @torch.no_grad()

@@ -50,10 +50,11 @@ class SAL(torch.optim.Optimizer):
             does not see the sum. What is named and cannot be watched is an error. Default: every Linear and convolution whose
             output goes to one activation and nowhere else, save those that read the input and the readouts; nn.RNN;
             nn.RNNCell; DeepNet; TanhRNN. A convolution has a neuron for each channel and place, with the kernel for weights. A
-            BatchNorm in between counts if its statistics are frozen (``eval()``), LayerNorm and RMSNorm over the neurons do.
-            {name: "rows"} takes any other layer: a GRU, an LSTM or a cell (by its state), a Linear or convolution whose weight
-            is parametrized, or a module with one tensor in, (S, ..., M), and one out, (S, ..., N). The sensitivity of a unit is
-            the length of its row of the Jacobian, of large modules by random tangents; all parameters move along its gradient.
+            BatchNorm in between counts if its statistics are frozen (``eval()``), LayerNorm and RMSNorm over the neurons do;
+            of those γ and β are moved, too. {name: "rows"} takes any other layer: a GRU, an LSTM or a cell (by its state), a
+            Linear or convolution whose weight is parametrized, or a module with one tensor in, (S, ..., M), and one out,
+            (S, ..., N). The sensitivity of a unit is the length of its row of the Jacobian, of large modules by random tangents;
+            all parameters move along its gradient. The module is called once more at each step. Names replace the default.
         average: "mean" (E[s], the paper's) or "rms" (the root of E[s²]); for ReLU the two differ much, and past
             the edge of chaos a recurrent network's mean falls below 1 again: "one_sided" may then climb on without end.
         example: inputs for one look at once, which leaves no trace in buffers and random state: a tensor, a tuple of arguments
@@ -64,7 +65,8 @@ class SAL(torch.optim.Optimizer):
         first pass, if only that shows it). RuntimeError: ``step()`` without a pass, or no layer that can be watched.
 
     Source: Shibata et al., Neural Networks 143 (2021). Acting only below target follows the authors' later work; the
-    defaults, "proportional", "rms" and gating are this project's.
+    defaults, "proportional", "rms", gating, and rows of a Jacobian in place of a slope times weights are this project's; what
+    the paper claims of exponents and gradients is claimed for plain neurons only.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
@@ -291,7 +293,7 @@ class SAL(torch.optim.Optimizer):
         for i in ran:
             if (layer := self._layers[i]).row_map is not None:
                 stack = row_stack(layer, sums[i], self.param_groups[i], self.state[layer.weight], add_up)
-                by_rows.append(([i], stack, stack.measure()))
+                by_rows.append(([i], stack, stack.measure(moving=moving)))
         for _, stack, measure in by_rows if moving else ():  # all of them before one moves: they may share a LayerNorm
             stack.plan(measure.average)
         yield from by_rows

@@ -92,7 +92,20 @@ def test_time_of_our_rnn_decays_as_its_jacobian_says():
 
 
 def test_what_cannot_be_profiled_is_named():
-    with pytest.raises(TypeError, match="model: got Linear"):
-        gradient_profile(nn.Linear(2, 2), torch.zeros(1, 2), torch.zeros(1, 2), squared)
+    with pytest.raises(TypeError, match="model: got function"):
+        gradient_profile(squared, torch.zeros(1, 2), torch.zeros(1, 2), squared)
+    for model in nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2)), nn.Sequential():
+        with pytest.raises(ValueError, match="model: .* has no hidden layer"):
+            gradient_profile(model, torch.zeros(1, 2), torch.zeros(1, 2), squared)
+    packed = nn.utils.rnn.pack_padded_sequence(torch.randn(7, 2, 3), [7, 4])
+    with pytest.raises(TypeError, match="inputs: got PackedSequence.*pad_packed_sequence"):
+        gradient_profile(nn.LSTM(3, 5), packed, torch.zeros(1), lambda o, t: o.data.sum())
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
+    wrong = (["4"], "got '4', expected names"), ([], "got no name"), (["0", "0"], "got no name, or one twice"), ([1], "got 1")
+    for layers, words in wrong:
+        with pytest.raises(ValueError, match=f"layers: {words}"):
+            gradient_profile(net, torch.zeros(1, 2), torch.zeros(1, 2), squared, layers=layers)
+    with pytest.raises(ValueError, match="loss: its value depends on no hidden layer"):
+        gradient_profile(net, torch.zeros(1, 2), torch.zeros(1, 2), lambda o, t: squared(o.detach(), t))
     with pytest.raises(ValueError, match="loss: returned"):
         gradient_profile(DeepNet(2, 3, 2, 2, gain=1.0), torch.zeros(1, 2), torch.zeros(1, 2), lambda o, t: o - t)

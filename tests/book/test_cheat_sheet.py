@@ -120,14 +120,13 @@ def recurrent(n: Names) -> None:
 
 
 def gated(n: Names) -> None:
-    sal, fresh = n["sal"], type(n["sal"])
-    from salnb.networks import CellRNN
-
-    untouched = fresh(CellRNN("plain_gru", 3, 20, 2, scale=30, replicas=4), lr=0.0)
-    untouched.observe(torch.zeros(30, 4, 8, 3))
-    untouched.step()
-    assert sal.log_sensitivity().shape == (1, 4)
-    assert (sal.log_sensitivity().abs() < 0.2).all() and (untouched.log_sensitivity() < -0.4).all()
+    """The rows of the step's Jacobian by autograd, at the states of a new sequence: near 1, and a fresh GRU's are not."""
+    for gru, least, largest in (n["gates"], 0.9, 1.1), (torch.nn.GRU(3, 50), 0.3, 0.8):
+        x = 0.1 * torch.randn(20, 8, 3)
+        before = torch.cat([torch.zeros(1, 8, 50), gru(x)[0][:-1]]).detach()
+        step = lambda h, u, gru=gru: gru(u.view(1, 1, 3), h.view(1, 1, 50))[0].flatten()  # noqa: E731
+        rows = [torch.func.jacrev(step)(before[t, 0], x[t, 0]).norm(dim=1) for t in (0, 5, 19)]
+        assert least < torch.stack(rows).mean() < largest
 
 
 def logistic(n: Names) -> None:
@@ -287,7 +286,7 @@ EXPECTED: dict[str, Callable[[Names], None]] = {
     "While the network learns": while_learning,
     "A module of my own": own_module,
     "A recurrent network": recurrent,
-    "A network with gates": gated,
+    "A network with gates, or any other layer": gated,
     "A map": logistic,
     "My recurrent network, under its input": driven_gru,
     "Any step function with an input": driven_step,

@@ -22,6 +22,11 @@ def held(file: str, name: str) -> str:
     return "{} of {}".format(*count_held(read_results(file)[name], 0.95 if file == "depth" else 0.98))
 
 
+def mean_of(name: str, what: str) -> float:
+    found = read_results("own_model")[name][what]
+    return sum(found) / len(found)
+
+
 def over_tasks(end: str) -> str:
     counts = [count_held(read_results("depth")[f"{task}, {end}"], 0.95) for task in TASKS]
     assert {n for _, n in counts} == {16}
@@ -65,9 +70,13 @@ def test_the_code_brings_a_deep_network_to_sensitivity_one(one_thread: None) -> 
         ("tanh, 300 layers, you may", lambda: over_tasks("gain 1.1, rate 1e-05") + " of 16"),
         ("tanh, 300 layers, you may", lambda: over_tasks("SAL") + " at"),
         ("tanh, 300 layers, gain 1,", lambda: over_tasks("gain 1") + " of 16"),
+        ("ReLU, 30", lambda: "PyTorch's start {:.2f} right, He's {:.2f} | {:.2f} from".format(
+            *(mean_of(f"digits, relu, {arm}", "accuracy") for arm in ("default", "He", "SAL")))),
+        ("LayerNorm and", lambda: "loss {:.2f} nats a character | {:.2f} throughout, {:.2f} before".format(
+            *(mean_of(f"characters, {arm}", "loss") for arm in ("default", "SAL throughout, RMS", "SAL before")))),
         ("any depth", lambda: over_tasks("residual") + " of 16"),
-        ("LayerNorm", lambda: held("depth", "disc_and_ring, layer norm") + " | "),
-        ("LayerNorm", lambda: held("depth", "disc_and_ring, layer norm + SAL") + " | "),
+        ("LayerNorm with", lambda: held("depth", "disc_and_ring, layer norm") + " | "),
+        ("LayerNorm with", lambda: held("depth", "disc_and_ring, layer norm + SAL") + " | "),
         ("tanh RNN", lambda: "gain 1.1: " + held("lag", "xor, gain 1.1")),
         ("tanh RNN", lambda: "gain 1: " + held("lag", "xor, gain 1")),
         ("tanh RNN", lambda: "before learning " + held("lag", "xor, SAL before")),

@@ -11,6 +11,7 @@ SEVEN = [*MEASURED, "depth-300", "lag-300", "beats-spectral-radius"]
 GEOMETRY = ["power-law", "power-law-learned", "local-beats-backpropagation", "local-beats-decay", "local-noise",
             "local-less-accurate", "decay-beats-jacobian", "steeper-is-more-robust", "local-smoother", "one-frontier",
             "exponent-floats"]  # fmt: skip
+PRACTICE = ["own-model-start", "own-model-line", "own-model-cost"]
 EDGE = {"id": "edge", "measure": "maximum exponent", "unit": "nats per step", "of": "networks", "verdict": "confirmed",
         "confirm": [-0.05, 0.05], "refute": [[-math.inf, -0.1], [0.1, math.inf]]}  # fmt: skip
 
@@ -26,10 +27,10 @@ def edge(monkeypatch):
     return with_fields
 
 
-def test_ledger_holds_the_claims_of_both_papers_and_their_sources():
+def test_ledger_holds_the_claims_of_both_papers_and_of_the_book_with_their_sources():
     assert list(claims.ledger("sensitivity")) == SEVEN and list(claims.ledger("geometry")) == GEOMETRY
-    assert list(claims.ledger()) == SEVEN + GEOMETRY
-    with pytest.raises(ValueError, match="part: got 'frames', expected one of sensitivity, geometry"):
+    assert list(claims.ledger("practice")) == PRACTICE and list(claims.ledger()) == SEVEN + GEOMETRY + PRACTICE
+    with pytest.raises(ValueError, match="part: got 'frames', expected one of sensitivity, geometry, practice"):
         claims.ledger("frames")
     for entry in claims.ledger().values():
         assert entry["claim"] and entry["source"] and entry["measure"] and entry["unit"]
@@ -133,8 +134,8 @@ def test_check_refuses_unknown_and_open_claims(monkeypatch):
 
 def test_table_shows_every_claim_and_says_open_where_nothing_is_measured():
     rows = claims.markdown_table().splitlines()
-    assert len(rows) == 2 + len(SEVEN) + len(GEOMETRY)
-    assert claims.markdown_table("geometry").splitlines()[2:] == rows[2 + len(SEVEN) :]
+    assert len(rows) == 2 + len(SEVEN) + len(GEOMETRY) + len(PRACTICE)
+    assert claims.markdown_table("geometry").splitlines()[2:] == rows[2 + len(SEVEN) : -len(PRACTICE)]
     for row, entry in zip(rows[2:], claims.ledger().values(), strict=True):
         assert row.count("|") == 6 and entry["id"] in row and f"**{entry['verdict']}**" in row
         assert (entry["verdict"] == "open") == ("not yet measured" in row)

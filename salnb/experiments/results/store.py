@@ -22,6 +22,7 @@ from ..measurements.exponent_under_sal import follow_exponent, predicted_offset
 from ..measurements.layer_transmission import layer_growth
 from ..measurements.random_spectra import random_spectrum
 from ..training.sweeps import name_of
+from .own_model import FILE, is_stored, own_model_jobs, run_own_model
 from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, memory_jobs, train_one, training_jobs
 from .trained_memory import trained_memory
 from .verdicts import claim_figures as figures_of
@@ -136,6 +137,15 @@ def compare_all(progress: bool = True, n_jobs: int = 1, only: Callable[[geometry
     for job, run in progress_bar(done, enabled=progress, label="geometry", total=len(missing)):
         file = f"geometry_{job[0]}"
         write(file, {**read(file), job[1]: {**run, "settings": geometry.settings_of(job), "provenance": provenance()}})
+
+
+def own_model_all(progress: bool = True, only: Callable[[str], bool] = lambda name: True) -> None:
+    """The runs of *SAL on your own model* that are missing, one after the other; each is stored as soon as it is done."""
+    jobs = [(name, settings) for name, settings in own_model_jobs() if only(name)]
+    for name, settings in progress_bar(jobs, enabled=progress, label="own model"):
+        if not is_stored(name, settings, read):
+            run = run_own_model(name, settings, read)
+            write(FILE, {**read(FILE), name: {**run, "provenance": provenance()}})
 
 
 def compared(job: geometry.Job) -> tuple[geometry.Job, dict]:

@@ -9,7 +9,7 @@ from .drawing import Batch, Replicas, draw_integers
 
 
 @cache
-def _all_digits() -> Batch:
+def all_digits() -> Batch:
     """All images and labels, read once: a training run draws from them thousands of times."""
     from sklearn.datasets import load_digits
 
@@ -35,7 +35,7 @@ def digits(n: int, generator: torch.Generator | None = None, *, split: str = "tr
     check_integers(n=(n, 1))
     if split not in ("train", "test"):
         raise ValueError(f"split: got {split!r}, expected 'train' or 'test'")
-    pixels, labels = _all_digits()
+    pixels, labels = all_digits()
     part = slice(0, 1500) if split == "train" else slice(1500, None)
     pixels, labels = pixels[part], labels[part]
     chosen = draw_integers((*replicas, n), len(labels), generator)

@@ -1,6 +1,7 @@
 """Training of many networks at once, with SAL or without: recipe, baselines, learning step, runs that can be resumed, sweeps.
 
-Used by *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spectral radius* and *What SAL cannot do*.
+Used by *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spectral radius*, *What SAL cannot do* and
+*SAL on your own model*.
 """
 
 from .baselines import deep_net, recurrent_net

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import torch
 from torch import nn
 
 from ...lyapunov.steps import refuse_unsupported
@@ -14,6 +15,9 @@ ROWS = "rows"
 
 def gated_layers(name: str, module: nn.Module) -> list[WatchedLayer]:
     """The layers of a GRU or LSTM, or its cell, each as a map of its state."""
+    if torch.nn.utils.parametrize.is_parametrized(module) or not isinstance(next(iter(module.parameters()), None), nn.Parameter):
+        raise ValueError(f"layers: the weights of {name!r} are parametrized; of a {type(module).__name__} SAL moves plain "
+                         "weights only")  # fmt: skip
     if isinstance(module, nn.GRUCell | nn.LSTMCell):
         return [WatchedLayer(name, module, module.weight_hh, module.bias_hh, row_map=GatedMap(module, None))]
     refuse_unsupported(module, f"{name or 'the model'}")
@@ -30,7 +34,8 @@ def by_rows(name: str, module: nn.Module) -> list[WatchedLayer]:
     Raises:
         ValueError: a module that holds no parameter, or one that PyTorch does not call.
     """
-    if isinstance(module, GATED):
+    plain = any(type(module).forward is kind.forward for kind in GATED) and "forward" not in vars(module)
+    if isinstance(module, GATED) and plain:
         return gated_layers(name, module)
     row_map = ModuleMap(name, module)
     if not row_map.parameters:

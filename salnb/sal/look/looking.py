@@ -2,33 +2,18 @@
 
 import sys
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone uses)
 
+from ...common.without_trace import without_trace
 from ...networks.linear import ReplicaLinear
 from ..layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer
 from .verdicts import Seen, in_place, judge, judge_named, named, same, settle
 from .watcher import Watcher
-
-
-@contextmanager
-def without_trace(model: nn.Module) -> Iterator[None]:
-    """What runs inside changes neither the model's buffers nor the random state."""
-    buffers = [(module, name, buffer, buffer.clone()) for module in model.modules()
-               for name, buffer in module._buffers.items() if buffer is not None]  # fmt: skip
-    devices = list({buffer.device for buffer in model.parameters() if buffer.device.type == "cuda"})
-    with torch.random.fork_rng(devices=devices), torch.no_grad():
-        try:
-            yield
-        finally:
-            for module, name, buffer, before in buffers:
-                module._buffers[name] = buffer
-                if buffer.shape != before.shape or not torch.equal(buffer, before):
-                    buffer.copy_(before)
 
 
 def eagerly():
@@ -50,7 +35,7 @@ def linear_fault(layer: WatchedLayer, inputs: object, output: object) -> str | N
         return f"it takes {type(inputs).__name__} and gives {type(output).__name__}, not one tensor each"
     if isinstance(layer.module, ReplicaLinear) or output.is_nested:
         return None
-    weight, bias = layer.effective_weight(), layer.bias
+    weight, bias = layer.effective_weight(), layer.module.bias
     product = layer.module._conv_forward if layer.is_convolution else F.linear
     if not layer.is_convolution and output.shape != (*inputs.shape[:-1], weight.shape[-2]):
         return f"its output has shape {tuple(output.shape)}, not that of weight · input + bias"

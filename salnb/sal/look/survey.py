@@ -10,7 +10,7 @@ from ...networks.deep import DeepNet
 from ...networks.linear import ReplicaLinear
 from ...networks.recurrent import TanhRNN
 from ...sensitivity.activations import Activation, activation_formulas, from_module
-from ..layers import LEFT_OUT, UNSEEN, WatchedLayer, replica_layers, rnn_cell_layer, rnn_layers
+from ..layers import LEFT_OUT, UNSEEN, WatchedLayer, replica_layers, rnn_cell_layer, rnn_layers, stored_weight
 from ..rows.gated_maps import GATED
 from ..rows.normalization import FREEZE
 from .by_rows import ROWS, by_rows, gated_layers, refuse_overlap
@@ -56,7 +56,7 @@ def refuse_models(model: nn.Module) -> None:
 
 def weight_fault(module: nn.Module) -> str | None:
     """Why the weight of this Linear is nothing that SAL could move."""
-    if isinstance(getattr(module, "weight", None), nn.parameter.UninitializedParameter):
+    if isinstance(module._parameters.get("weight"), nn.parameter.UninitializedParameter):
         return "is lazy and has no weights yet; call the model once before SAL is attached"
     if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
         return "a part of MultiheadAttention, which uses its weight without calling it: not supported"
@@ -82,15 +82,13 @@ def _unseen(name: str, module: nn.Module, **given) -> WatchedLayer:
     if isinstance(module, ReplicaLinear):
         mask = module.mask
     elif torch.nn.utils.parametrize.is_parametrized(module, "weight"):
-        original = module.parametrizations.weight
-        weight = original.original if hasattr(original, "original") else original.original0
-        given["only_measured"] = True
+        weight, given["only_measured"] = stored_weight(module), True
     elif weight is None and "weight_mask" not in module._buffers:
-        weight = next(module._parameters[part] for part in ("weight_orig", "weight_v") if part in module._parameters)
-        given["only_measured"] = True
+        weight, given["only_measured"] = stored_weight(module), True
     elif weight is None:
         weight, mask = module.weight_orig, module.weight_mask
-    return WatchedLayer(name, module, weight, module.bias, mask=mask, status=UNSEEN, **given)
+    bias = module._parameters.get("bias")  # one that is computed from other parameters is measured, not moved
+    return WatchedLayer(name, module, weight, bias, mask=mask, status=UNSEEN, **given)
 
 
 def _default(model: nn.Module, measure_only: bool) -> Survey:
@@ -222,7 +220,7 @@ def _in_order(name: str, module: nn.Sequential) -> list[tuple[str, nn.Module]]:
     return parts
 
 
-def judge_sequential(model: nn.Module, layers: list[WatchedLayer]) -> None:
+def judge_sequential(model: nn.Module, layers: list[WatchedLayer], measure_only: bool) -> None:
     """Leaves out what a plain Sequential shows without a pass: a layer that reads the input, the readout, what is normalized."""
     if not (isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward):
         return
@@ -233,7 +231,8 @@ def judge_sequential(model: nn.Module, layers: list[WatchedLayer]) -> None:
         if layer is None or sum(other is part for _, other in parts) > 1:
             continue
         batch = isinstance(after, nn.modules.batchnorm._BatchNorm)
-        between = isinstance(after, BETWEEN) and not isinstance(after, nn.LayerNorm) and not (batch and not after.training)
+        open_yet = isinstance(after, nn.LayerNorm) or batch and (measure_only or not after.training)
+        between = isinstance(after, BETWEEN) and not open_yet
         reason = (
             "reads the input" if part is weighted[0] else "readout" if part is weighted[-1]
             else f"{type(after).__name__} stands between it and its activation" + (f": {FREEZE}" if batch else "") if between
@@ -278,7 +277,7 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
         for layer in sharing if len(sharing) > 1 else ():
             layer.status, layer.reason = LEFT_OUT, f"shares its weight with {next(o.name for o in sharing if o is not layer)}"
     if layers is None:
-        judge_sequential(model, found.layers)
+        judge_sequential(model, found.layers, measure_only)
     else:
         refuse_overlap(found.layers)
     if all(layer.status == LEFT_OUT for layer in found.layers):
@@ -287,7 +286,8 @@ def survey(model: nn.Module, layers: Iterable[str] | Mapping[str, object] | None
             f"model: found no layer to act on in {type(model).__name__}; by default these are the trainable Linear layers "
             "and convolutions whose output an activation takes (not those that read the input or are read out), nn.RNN, "
             "nn.RNNCell, DeepNet and TanhRNN. Name others with layers=[...] or layers={name: activation}"
-            + "".join(f"\n  {name or 'the model'} ({kind}): {reason}" for name, kind, reason in rows)
+            + "".join(f"\n  {name or 'the model'} ({kind}): {reason}" for name, kind, reason in rows[:12])
+            + (f"\n  … and {len(rows) - 12} more" if len(rows) > 12 else "")
         )
     return found
 

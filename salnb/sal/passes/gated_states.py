@@ -70,6 +70,27 @@ def gated_observations(
     return found
 
 
+def refuse_another_output(name: str, module: nn.GRU | nn.LSTM, states: Tensor, output: object) -> None:
+    """A RuntimeError if the module's output is not the last layer's h, because a hook of the user's made another one of it."""
+    whole = output[0] if isinstance(output, tuple) else output
+    if isinstance(whole, PackedSequence):
+        found = whole.data
+    elif isinstance(whole, Tensor) and whole.ndim == 3 and module.batch_first:
+        found = whole.transpose(0, 1)
+    else:
+        found = whole
+    wanted = states[..., : module.hidden_size]
+    if isinstance(found, Tensor) and found.numel() == wanted.numel():
+        found = found.detach().reshape(wanted.shape)
+        limit = 1024 * max(torch.finfo(found.dtype).eps, torch.finfo(wanted.dtype).eps)
+        if found.dtype in (torch.bfloat16, torch.float16) or torch.is_autocast_enabled(found.device.type):
+            limit = 0.1  # of states between -1 and 1, after many steps in a half type
+        if torch.allclose(found.to(wanted.dtype), wanted, rtol=limit, atol=limit, equal_nan=True):
+            return
+    raise RuntimeError(f"SAL: the output of the layer {name!r} is not what {type(module).__name__} computes; a hook makes "
+                       "another one of it. Leave the layer out")  # fmt: skip
+
+
 @torch.no_grad()
 def gated_cell_observation(
     module: nn.GRUCell | nn.LSTMCell, inputs: Tensor, state: Tensor | tuple[Tensor, Tensor] | None, output: Tensor | tuple

@@ -10,8 +10,8 @@ from ..layers import UNSEEN, WATCHED
 def why_no_pass(model: nn.Module, recorder: object, stepped: bool) -> str:
     """The cause in words. ``stepped``: whether a step has used a pass before."""
     name = type(model).__name__
-    plain = [layer for layer in recorder.watched if layer.status in (WATCHED, UNSEEN) and not layer.only_measured]
-    replaced = recorder.replaced or next((one.name for one in plain if one.current_weight() is not one.weight), "")
+    maybe = [layer for layer in recorder.watched if layer.status in (WATCHED, UNSEEN)]
+    replaced = recorder.replaced or next((one.name for one in maybe if one.current_weight() is not one.weight), "")
     if replaced:
         return (
             f"the weight of the layer {replaced!r} is another tensor than the one SAL was given: it was replaced, "

@@ -10,8 +10,9 @@ from torch.nn.utils.rnn import PackedSequence
 from ...lyapunov.steps import refuse_unsupported
 from ..hooks import in_transform, moves_with_training, samples_without_padding, version
 from ..layers import UNSEEN, output_of
-from ..rows.module_maps import ModuleMap, random_in
-from .gated_states import gated_cell_observation, gated_observations
+from ..look.functions import tensors_in
+from ..rows.module_maps import ModuleMap, channels_of
+from .gated_states import gated_cell_observation, gated_observations, refuse_another_output
 from .rnn_states import cell_observation, rnn_observations
 
 
@@ -114,6 +115,7 @@ class Observer:
         with torch.autocast(module.weight_hh_l0.device.type, enabled=False):
             observations = gated_observations(module, inputs, state)
         recorder.note_layout(self._indices, module, inputs)
+        refuse_another_output(self._layer.name, module, observations[-1][1], output)
         sample = inputs.data if isinstance(inputs, PackedSequence) else inputs
         for index in self._indices:
             before, after = observations[recorder.watched[index].rnn_layer]
@@ -132,17 +134,22 @@ class Observer:
     def _observe_module(self, module: nn.Module, arguments: tuple, keywords: dict, output: object) -> None:
         if (recorder := self._recording()) is None:
             return
-        name, given = self._layer.name, [*arguments, *(value for value in keywords.values() if value is not None)]
-        if len(given) != 1 or not isinstance(given[0], Tensor) or not isinstance(output, Tensor):
-            came = ", ".join(type(one).__name__ for one in given)
+        layer, given = self._layer, dict(enumerate(arguments)) | keywords
+        name, row_map = layer.name, layer.row_map
+        places = [place for place, value in given.items() if isinstance(value, Tensor)]
+        if len(places) != 1 or len(tensors_in(given)) != 1 or not isinstance(output, Tensor):
+            came = ", ".join(type(one).__name__ for one in given.values())
             raise RuntimeError(f"SAL: the layer {name!r} by rows was called with {came} and gave {type(output).__name__}; "
                                "expected one tensor each. Name a module that takes and gives one tensor")  # fmt: skip
-        x = given[0]
+        x = given[places[0]]
         if x.ndim < 2 or output.shape[0] != x.shape[0] or not (x.is_floating_point() and output.is_floating_point()):
             took, gave = f"{x.dtype} of shape {tuple(x.shape)}", f"{output.dtype} of shape {tuple(output.shape)}"
             raise RuntimeError(f"SAL: the layer {name!r} by rows took {took} and gave {gave}; expected floating-point numbers "
                                "(S, ..., M) and (S, ..., N)")  # fmt: skip
-        if words := random_in(module):
-            raise RuntimeError(f"SAL: the layer {name!r} by rows contains {words}")
-        kept, after = x.detach().clone(), output.detach()
-        recorder.calls[self._index].append((kept, after.clone(), version(kept), None))
+        with torch.inference_mode(False):
+            kept, after = x.detach().clone(), output.detach().clone()
+        row_map.along = channels_of(name, module, output)
+        if row_map.remember(arguments, keywords, places[0]) or not row_map.is_compared(kept):
+            with recorder.looks.watching.aside() if recorder.looks.watching else nullcontext():
+                row_map.check(kept, after)
+        recorder.calls[self._index].append((kept, after.movedim(row_map.along, -1), version(kept), None))

@@ -15,18 +15,20 @@ from .sums import Sums, samples_of, sums_of, working_dtype
 
 def kept_inputs(layer: WatchedLayer, calls: Sequence[Observation], masks: Sequence[Tensor | None] | None = None) -> Kept:
     """The inputs of a layer by rows: copies, since the user may change them before the step."""
-    found = []
+    found: dict[tuple, list[tuple[Tensor, Tensor | None]]] = {}
     for (x, _), mask in zip(calls, masks or [None] * len(calls), strict=True):
-        x = x.detach().clone()
-        if layer.is_convolution:
-            x = x if x.ndim == layer.weight.ndim else x.unsqueeze(0)
+        if isinstance(layer.row_map, ModuleMap):
             mask = None if mask is None else mask.view(len(x), -1)
-        elif isinstance(layer.row_map, ModuleMap):
+        elif layer.is_convolution:
+            x = x if x.ndim == layer.weight.ndim else x.unsqueeze(0)
             mask = None if mask is None else mask.view(len(x), -1)
         else:
             x = x.reshape(-1, x.shape[-1])
-        found.append((x, mask))
-    return limited(Kept(tuple(found), sum(len(x) for x, _ in found)))
+        found.setdefault((x.shape[1:], x.dtype, mask is None), []).append((x.detach(), mask))
+    with torch.inference_mode(False):  # else a step in inference mode would find tensors that autograd does not take
+        portions = tuple((torch.cat([x for x, _ in alike]), None if whole else torch.cat([mask for _, mask in alike]))
+                         for (*_, whole), alike in found.items())  # fmt: skip
+    return limited(Kept(portions, sum(len(x) for x, _ in portions)))
 
 
 def pooled(layer: WatchedLayer, calls: Sequence[Observation], masks: Sequence[Tensor | None] | None = None) -> Sums | Kept:

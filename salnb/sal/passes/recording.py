@@ -51,7 +51,7 @@ class PassRecorder:
         self._looked_at = [i for i, layer in enumerate(watched) if layer.network is None or self._last[layer.network] == i]
         self._adding = [i for i, layer in enumerate(watched) if layer.adds]
         self.number, self.skipped, self.moved_after, self.mask, self.group = 0, 0, 0, None, None
-        self._batch_norms: list[int] = []
+        self._normalized = [i for i, layer in enumerate(watched) if layer.norm is not None]  # a monitor has looked before
         self.calls: list[list] | None = None
         self.looks = Looks(model, watched)
         self._model, self._in_evaluation = weakref.ref(model), in_evaluation
@@ -157,8 +157,8 @@ class PassRecorder:
         if self.looks.watching or self.looks.just_looked:
             self.looks.conclude(output)
             self._after_look()
-        if self._batch_norms:
-            self._refuse_batch_statistics(calls)
+        if self._normalized:
+            self._refuse_other_normalizations(module, calls)
         ends = [calls[last] for last in self._last.values()]
         whole = all(found and all(call[1].numel() for call in found) for found in ends)
         for index in self._looked_at if whole else range(len(calls)):
@@ -181,10 +181,17 @@ class PassRecorder:
         if self._on_pass is not None and (on_pass := self._on_pass()) is not None:
             on_pass()
 
-    def _refuse_batch_statistics(self, calls: list[list]) -> None:
-        """A RuntimeError if a BatchNorm that had frozen statistics in the look takes those of the batch now."""
-        for index in self._batch_norms:
-            if calls[index] and self.watched[index].norm.uses_the_batch():
+    def _refuse_other_normalizations(self, model: nn.Module, calls: list[list]) -> None:
+        """A RuntimeError if a normalization is another one than in the look, or has thawed. A monitor leaves that row out."""
+        modules = {*model.modules()}
+        for index in (i for i in self._normalized if calls[i]):
+            norm = self.watched[index].norm
+            if norm.has_moved(modules):
+                raise RuntimeError(f"SAL: the normalization behind the layer {self.watched[index].name!r} is another one than "
+                                   "when SAL looked; attach SAL anew")  # fmt: skip
+            if norm.uses_the_batch() and self._on_pass is not None:
+                calls[index] = []
+            elif norm.uses_the_batch():
                 raise RuntimeError(f"SAL: the BatchNorm behind the layer {self.watched[index].name!r} is in training mode in "
                                    "this pass, which it was not when SAL looked. model.train() switches it back: call its eval() "
                                    "after every model.train()")  # fmt: skip
@@ -211,7 +218,7 @@ class PassRecorder:
 
     def _after_look(self) -> None:
         """Layers that are left out need no hooks any more; those that did not run get one that looks when they do."""
-        self._batch_norms = [i for i, layer in enumerate(self.watched) if layer.norm is not None and layer.norm.owner is not None]
+        self._normalized = [i for i, layer in enumerate(self.watched) if layer.norm is not None]
         for module, observer in self._observers.items():
             layers = [layer for layer in self.watched if layer.module is module]
             if all(layer.status not in (WATCHED, UNSEEN) for layer in layers):
@@ -227,9 +234,7 @@ class PassRecorder:
         if self.calls is None or in_transform():
             return False
         for layer in (self.watched[i] for i in indices):
-            if layer.only_measured:  # to look at its weight would compute it, and let a spectral norm iterate
-                continue
-            if "weight_orig" in layer.module._parameters:
+            if "weight_mask" in layer.module._buffers and "weight_orig" in layer.module._parameters:
                 layer.mask = layer.module.weight_mask
             if layer.weight is not (current := layer.current_weight()):
                 if self._on_pass is not None and isinstance(current, nn.Parameter):  # the monitor measures what is there

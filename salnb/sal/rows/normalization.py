@@ -4,8 +4,8 @@ A BatchNorm that uses stored statistics is a scale and a shift for each neuron, 
 RMSNorm mix the neurons of one sample: then the row is that of a Jacobian.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -27,20 +27,35 @@ FREEZE = (
     "in training mode it hangs every neuron on the whole batch. Freeze its statistics: call its eval() after every "
     "model.train(), and attach SAL then"
 )
+BY_ROWS = "name a module that holds the layer and its activation, by rows: layers={name: 'rows'}"
+
+Place = tuple[nn.Module, str]  # a module and the name of one of its parameters or buffers
 
 
 @dataclass(frozen=True, eq=False)
 class Normalization:
-    """A normalization that takes exactly a layer's output. ``fault``: why no row can be given, or an empty word."""
+    """A normalization that takes exactly a layer's output. ``fault``: why no row can be given, or an empty word.
+
+    Its tensors are looked up at every use, since ``model.to`` and ``load_state_dict(assign=True)`` put others in their place.
+    """
 
     kind: str  # "batch", "layer", "rms" or another one
-    weight: Tensor | None = None  # γ (N,)
-    bias: Tensor | None = None  # β (N,)
-    mean: Tensor | None = None  # stored statistics (N,) of a BatchNorm
-    variance: Tensor | None = None
+    places: Mapping[str, Place] = field(default_factory=dict)  # of weight γ, bias β, running_mean and running_var, each (N,)
     eps: float = 0.0
-    owner: nn.Module | None = None  # the BatchNorm whose mode says whether it uses them
     fault: str = ""
+
+    def _tensor(self, name: str) -> Tensor | None:
+        return None if name not in self.places else getattr(*self.places[name])
+
+    @property
+    def weight(self) -> Tensor | None:
+        """γ (N,)."""
+        return self._tensor("weight")
+
+    @property
+    def bias(self) -> Tensor | None:
+        """β (N,)."""
+        return self._tensor("bias")
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -49,14 +64,28 @@ class Normalization:
 
     def scale_and_shift(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """a and c (N,) of a BatchNorm a · U + c."""
-        scale = torch.rsqrt(self.variance.to(dtype) + self.eps)
+        scale = torch.rsqrt(self._tensor("running_var").to(dtype) + self.eps)
         scale = scale if self.weight is None else scale * self.weight.detach().to(dtype)
-        shift = -scale * self.mean.to(dtype)
+        shift = -scale * self._tensor("running_mean").to(dtype)
         return scale, shift if self.bias is None else shift + self.bias.detach().to(dtype)
+
+    def has_moved(self, modules: Collection[nn.Module]) -> bool:
+        """Whether it is another one now than in the look: its module is none of the model's any more, or has another ε."""
+        owners = {owner for owner, _ in self.places.values()}
+        return any(owner not in modules or getattr(owner, "eps", None) not in (None, self.eps) for owner in owners)
 
     def uses_the_batch(self) -> bool:
         """Whether a BatchNorm would now take the statistics of the batch."""
-        return self.owner is not None and self.owner.training
+        return self.kind == "batch" and self.places["running_mean"][0].training
+
+
+def place_of(tensor: Tensor, model: nn.Module) -> Place | None:
+    """Which module holds this tensor as a parameter or buffer, and by which name."""
+    for module in model.modules():
+        for name, held in (*module._parameters.items(), *module._buffers.items()):
+            if held is tensor:
+                return module, name
+    return None
 
 
 def _neurons_last(neurons: int, dimension: int, output: Tensor, taken: Tensor) -> bool:
@@ -73,27 +102,28 @@ def normalization_of(
     plain = name == "batch_norm" and len(arguments) == 9
     names = PLAIN_BATCH_NORM if plain else SIGNATURES[name]
     given = dict(zip(names, arguments[1:], strict=False)) | dict(keywords)
-    taken, weight, bias = arguments[0] if arguments else given["input"], given.get("weight"), given.get("bias")
+    taken = arguments[0] if arguments else given["input"]
     if output is None or output.is_nested or not isinstance(taken, Tensor):
         return Normalization(name, fault="its neurons could not be told from its samples")
     neurons = output.shape[1 if convolution and output.ndim > 2 else -1]
+    tensors = {key: given[key] for key in ("weight", "bias", "running_mean", "running_var") if given.get(key) is not None}
+    if name == "batch_norm" and (given.get("training", False) or "running_mean" not in tensors):
+        return Normalization("batch", fault=FREEZE)
+    places = {key: place_of(tensor, model) for key, tensor in tensors.items()}
+    if computed := [key for key, place in places.items() if place is None]:
+        return Normalization(name, fault=f"its {computed[0]} is computed anew at every call; {BY_ROWS}")
     if name == "batch_norm":
-        if given.get("training", False) or given.get("running_mean") is None:
-            return Normalization("batch", fault=FREEZE)
         fits = taken.shape == output.shape if convolution else taken.ndim > 1 and _neurons_last(neurons, 1, output, taken)
-        if not fits or given["running_mean"].numel() != neurons:
+        if not fits or tensors["running_mean"].numel() != neurons:
             return Normalization("batch", fault="it does not go along the layer's neurons")
-        owner = next((part for part in model.modules() if getattr(part, "running_mean", None) is given["running_mean"]), None)
-        return Normalization("batch", weight, bias, given["running_mean"], given["running_var"], given.get("eps", 1e-5), owner)
+        return Normalization("batch", places, given.get("eps", 1e-5))
     if name in ("layer_norm", "rms_norm") and not convolution:
         shape = given["normalized_shape"]
         if tuple([shape] if isinstance(shape, int) else shape) == (neurons,) and _neurons_last(neurons, -1, output, taken):
             eps = given.get("eps", 1e-5 if name == "layer_norm" else None)
-            eps = torch.finfo(taken.dtype).eps if eps is None else eps
-            return Normalization(name.removesuffix("_norm"), weight, bias, eps=eps)
+            return Normalization(name.removesuffix("_norm"), places, torch.finfo(taken.dtype).eps if eps is None else eps)
         return Normalization(name, fault="it goes over more than the layer's neurons")
-    return Normalization(name, fault="it mixes neurons of several places or samples; name a module that holds the layer and "
-                         "its activation, by rows: layers={name: 'rows'}")  # fmt: skip
+    return Normalization(name, fault=f"it mixes neurons of several places or samples; {BY_ROWS}")
 
 
 # --- a BatchNorm and the activation behind it as one elementwise function ------------------------------------------------

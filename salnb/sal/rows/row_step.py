@@ -72,21 +72,25 @@ class RowStack:
         seed: int, add_up: Callable[[Tensor], object] | None = None,
     ) -> None:  # fmt: skip
         self.name, self.map, self.kept, self.old, self.seed = name, row_map, kept, old, seed
-        self.add_up = add_up or (lambda tensor: None)
+        self.add_up, self._single = add_up or (lambda tensor: None), None
         self.lr, self.target, self.decay = rates.view(3, 1, 1).unbind(0)
         self.rule, self.average = rule, average
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
 
-    @torch.no_grad()
-    def measure(self) -> RowMeasure:
-        """The running average after these passes, and their log-sensitivity."""
+    @torch.inference_mode(False)
+    def measure(self, *, moving: bool = False) -> RowMeasure:
+        """The running average after these passes, and their log-sensitivity; ``moving``: ``plan`` follows."""
         generator, sums = self._generator(), None if self.map.units is None else self.lr.new_zeros(3, self.map.units)
-        for x, mask in parts_of(self.kept):
-            with derivatives_in_words(self.name):
+        parts = [*parts_of(self.kept)]
+        for x, mask in parts:
+            # Of a single part the graph is kept, which spares ``plan`` to compute it once more.
+            with derivatives_in_words(self.name), torch.set_grad_enabled(moving and len(parts) == 1):
                 found = self.map.sensitivities(working(x, self.map), generator)
-            lengths, squares = (counting(one.detach(), mask) for one in found)
+            if moving and len(parts) == 1:
+                self._single = found[0], mask
+            lengths, squares = (counting(one.detach(), mask).to(self.lr.dtype) for one in found)
             here = torch.stack([lengths.sum(0), squares.sum(0), torch.full_like(lengths[:1].sum(0), len(lengths))])
             sums = here if sums is None else sums + here
         self.add_up(sums)
@@ -97,9 +101,17 @@ class RowStack:
         average = next_average(old, first.unsqueeze(0), second.unsqueeze(0), self.decay, self.average)
         return RowMeasure(average, 0.5 * second.mean().log().view(1))
 
+    @torch.inference_mode(False)
     def plan(self, average: Tensor) -> None:
-        """Computes what ``apply`` will do, with all parameters as they are now."""
+        """Computes what ``apply`` will do, with all parameters as they are now.
+
+        Raises:
+            RuntimeError: a gradient that is not finite; then nothing moves.
+        """
         self._planned = self.changes(average)
+        if not all(bool(change.isfinite().all()) for _, change in self._planned):
+            raise RuntimeError(f"SAL: the gradient of the sensitivities of the layer {self.name!r} by rows is not finite; "
+                               "nothing was moved. Numbers of a half type overflow: keep the weights in float32")  # fmt: skip
 
     def changes(self, average: Tensor) -> list[tuple[int, Tensor]]:
         """By how much which parameters move: rate · Σ_i pull_i ∇ E[s_i]."""
@@ -110,9 +122,10 @@ class RowStack:
         parameters, generator = [self.map.parameters[k] for k in moved], self._generator()
         found = [torch.zeros_like(parameter, dtype=working_type(parameter)) for parameter in parameters]
         with torch.enable_grad(), derivatives_in_words(self.name):
-            for x, mask in parts_of(self.kept):
-                lengths, _ = self.map.sensitivities(working(x, self.map), generator)
-                objective = (counting(lengths, mask).sum(0) * amount).sum() / self.count
+            single, self._single = self._single, None
+            for x, mask in [(None, single[1])] if single is not None else parts_of(self.kept):
+                lengths = self.map.sensitivities(working(x, self.map), generator)[0] if single is None else single[0]
+                objective = (counting(lengths, mask).sum(0) * amount).sum() / self.count.clone()
                 if objective.requires_grad:
                     gradients = torch.autograd.grad(objective, parameters, materialize_grads=True)
                     torch._foreach_add_(found, list(gradients))
@@ -124,7 +137,7 @@ class RowStack:
         """Moves the parameters as planned; whether any moved. ``states`` keep what rounding takes away, and count the steps."""
         (state,) = states
         state["measured"] = torch.tensor(self.seed + 1)
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             for k, change in self._planned:
                 add_rounded(self.map.parameters[k], change, state, f"rounding_{k}")
         return bool(self._planned)

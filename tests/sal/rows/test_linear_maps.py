@@ -247,3 +247,25 @@ def test_gating_holds_back_the_neurons_of_a_normalized_layer(momentum):
         for key, value in model[2:4].state_dict().items():
             changed = (value != before[key]).view(len(value), -1).any(1)
             assert not changed[below].any() and changed[~below].all()
+
+
+@pytest.mark.parametrize("by", ["rows", "block", "default"])
+def test_no_look_lets_a_spectral_norm_iterate(by):
+    """One pass is one power iteration, with SAL or without."""
+    model = drawn(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Sequential(nn.Linear(5, 5), nn.Tanh()), nn.Linear(5, 2)))
+    torch.nn.utils.parametrizations.spectral_norm(model[2][0])
+    other = copy.deepcopy(model)
+    other(X)
+    layers = {"rows": {"2.0": "rows"}, "block": {"2": "rows"}, "default": None}[by]
+    with SensitivityMonitor(model, layers) as monitor:
+        model(X)
+    assert len(monitor.history) == 1
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+    if by != "default":
+        sal = SAL(model, lr=0.0, layers=layers)
+        model(X)
+        other(X)
+        sal.step()
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, other.state_dict()[key]), key

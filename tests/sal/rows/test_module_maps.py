@@ -52,7 +52,6 @@ BLOCKS = {
     "residual": (lambda: Residual(6, 8), (12, 4)), "gates": (lambda: GLU(6), (12, 4)),
     "attention": (attention, (5, 3, 4)),
     "bottleneck": (lambda: nn.Sequential(nn.Linear(6, 3), nn.Sigmoid(), nn.Linear(3, 6)), (12, 4)),
-    "convolution": (lambda: nn.Sequential(nn.Conv1d(3, 3, 3, padding=1), nn.GroupNorm(1, 3), nn.Tanh()), (5, 3, 4)),
 }  # fmt: skip
 
 
@@ -194,6 +193,33 @@ class Sign(torch.autograd.Function):
         return gradient * context.saved_tensors[0].cos()
 
 
+class Centred(nn.Bilinear):
+    """Every sample depends on the mean of all."""
+
+    def __init__(self, n, m):
+        super().__init__(n, 1, m)
+
+    def forward(self, x):
+        return super().forward(x - x.mean(0), torch.ones_like(x[:, :1]))
+
+
+class DropPath(GLU):
+    """Whole samples are left out at random, by a function."""
+
+    def forward(self, x):
+        keep = torch.nn.functional.dropout(torch.ones_like(x[:, :1]), 0.3, self.training)
+        return x + keep * super().forward(x)
+
+
+class Conformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.lin = nn.Conv1d(1, 1, 3, padding=1), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.lin(self.conv(x.unsqueeze(1)))
+
+
 class OnceOnly(nn.Linear):
     def forward(self, x):
         return Sign.apply(super().forward(x))
@@ -202,8 +228,11 @@ class OnceOnly(nn.Linear):
 REFUSED = {
     "two inputs": (lambda: TwoInputs(Two()), "'block' by rows was called with Tensor, Tensor"),
     "a tuple": (lambda: Around(Tuple(6)), "'block' by rows was called with Tensor and gave tuple"),
-    "dropout": (lambda: Around(nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5))), r"'block' by rows contains Dropout\(p=0.5\) in"),
-    "batch": (lambda: Around(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))), "contains BatchNorm1d in training mode"),
+    "dropout": (lambda: Around(nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5))), "'block' by rows draws random numbers"),
+    "batch": (lambda: Around(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6))), "'block' by rows gives other .*BatchNorm in"),
+    "centred": (lambda: Around(Centred(6, 6)), "'block' by rows gives other results for 5 of its 10 samples alone"),
+    "stochastic depth": (lambda: Around(DropPath(6)), "'block' by rows draws random numbers"),
+    "both kinds": (lambda: Around(Conformer()), "'block' by rows holds convolutions and Linear layers"),
     "detached": (lambda: Around(nn.Sequential(Detached(6, 6))), "'block' by rows does not depend on its input"),
     "once": (lambda: Around(nn.Sequential(OnceOnly(6, 6))), "'block' by rows holds a function that can .* only once"),
 }  # fmt: skip
