@@ -84,6 +84,8 @@ def tanh_map(weight: Tensor, gain: float | Tensor = 1.0) -> Callable[..., Tensor
     if not isinstance(weight, Tensor) or weight.ndim != 2 or len(weight) != weight.shape[1] or not weight.is_floating_point():
         shown = tuple(weight.shape) if isinstance(weight, Tensor) else weight
         raise ValueError(f"weight: got {shown!r}, expected a floating-point tensor (N, N), a row per neuron")
+    if weight.layout != torch.strided:
+        raise ValueError(f"weight: got a sparse tensor ({weight.layout}), expected a dense one; give weight.to_dense()")
     weight = weight.detach()
     gains = gain.to(weight).unsqueeze(-1) if isinstance(gain, Tensor) else None
     return _tanh_map(Product(weight if gains is not None else gain * weight), gains, fresh=True)

@@ -124,3 +124,10 @@ def test_what_is_no_square_matrix_is_refused_in_words(weight):
 def test_a_state_of_another_size_is_refused_in_words():
     with pytest.raises(ValueError, match="state: got 4 numbers in the last dimension, expected 3"):
         tanh_map(torch.eye(3))(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("sparse", [lambda w: w.to_sparse(), lambda w: w.to_sparse_csr()])
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_a_sparse_matrix_is_refused_with_the_way_out(sparse):
+    with pytest.raises(ValueError, match=r"weight: got a sparse tensor .*to_dense\(\)"):
+        tanh_map(sparse(torch.eye(4)))
