@@ -10,7 +10,7 @@ from ..common.without_trace import without_trace
 from ..networks.deep import DeepNet
 from ..networks.recurrent import TanhRNN
 from ..networks.steps import rnn_step
-from .seen_activations import Seen
+from .seen_activations import Seen, is_activation, is_function
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -98,10 +98,10 @@ def _walk(model: nn.Module, inputs: object, layers: Iterable[str] | None) -> tup
         return _hidden_of_time(model, inputs)
     if isinstance(model, DeepNet):
         return _hidden_of_depth(model, inputs)
-    hidden, outputs = _hidden_of_modules(model, inputs, None)
-    if not hidden and isinstance(model, nn.Sequential):
-        return _hidden_of_modules(model, inputs, list(model)[:-1])
-    return hidden, outputs
+    # Parts of a Sequential that bring functions of their own, as blocks with shortcuts do, are its layers.
+    if isinstance(model, nn.Sequential) and not any(is_activation(part) or is_function(part) for part in model.modules()):
+        return _hidden_of_modules(model, inputs, list(dict.fromkeys(list(model)[:-1])))
+    return _hidden_of_modules(model, inputs, None)
 
 
 def gradient_profile(
@@ -115,7 +115,7 @@ def gradient_profile(
 
     Args:
         model: any module: a profile over depth, an entry after every activation in the order in which they run, nested modules
-            and functions such as ``F.relu`` included; a Sequential without activations: after every part but the last.
+            and functions such as ``F.relu`` included; a Sequential without activation modules: after every part but the last.
             ``TanhRNN``, ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``: over time; an LSTM's state is h and c together.
         inputs, targets: what the model and ``loss(outputs, targets) -> scalar`` take. With replicas the loss is summed over them.
         layers: names of modules, as ``model.named_modules()`` gives them: then the profile is taken at their outputs.

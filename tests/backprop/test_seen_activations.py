@@ -141,6 +141,19 @@ def test_layers_by_name():
     assert gradient_profile(rnn, X, 0.0, lambda o, t: o[0].square().sum(), layers=["1"]).shape == (1,)
 
 
+def test_a_sequential_of_blocks_with_functions_has_an_entry_after_every_part_but_the_last():
+    class Skip(nn.Linear):
+        def forward(self, h):
+            return h + 0.05 * torch.tanh(super().forward(h))
+
+    model = S(lin(4), *(Skip(8, 8) for _ in range(5)), nn.Linear(8, 1)).double()
+    states = [model[0](X).detach().requires_grad_()]
+    for block in model[1:6]:
+        states.append(block(states[-1]))
+    wanted = torch.stack([g.norm() for g in torch.autograd.grad(squared(model[6](states[-1]), Y), states)])
+    torch.testing.assert_close(gradient_profile(model, X, Y, squared), wanted, **close(torch.float64, 200))
+
+
 @pytest.mark.parametrize("frozen", ["recurrent", "input", "all"])
 def test_over_time_frozen_weights_change_nothing(frozen):
     net = TanhRNN(2, 10, 1, gain=0.9, dtype=torch.float64)
