@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from salnb import covariant_vectors, finite_time_exponents, lyapunov_spectrum
+from salnb import covariant_vectors, finite_time_exponents, lyapunov_spectrum, rk4_step
 from salnb.lyapunov.differences import difference_tangent_step, reach
 from tests.problems import gaussian, lorenz_rk4, random
 
@@ -27,16 +27,6 @@ REBUILT = {
 }
 
 
-def integrator(flow, h):
-    def step(s):
-        first = flow(s)
-        second = flow(s + h / 2 * first)
-        third = flow(s + h / 2 * second)
-        return s + h / 6 * (first + 2 * second + 2 * third + flow(s + h * third))
-
-    return step
-
-
 RUNS = {
     "spectrum": lambda step, x, **given: lyapunov_spectrum(step, x, n_steps=100, dt=0.01, **given).exponents,
     "one": lambda step, x, **given: lyapunov_spectrum(step, x, n_steps=100, dt=0.01, k=1, **given).exponents,
@@ -48,7 +38,7 @@ RUNS = {
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("way", REBUILT)
 def test_a_step_that_cuts_the_derivative_is_refused_and_right_by_differences(way, run):
-    step, start = integrator(REBUILT[way], 0.01), torch.ones(3, dtype=D)
+    step, start = rk4_step(REBUILT[way], 0.01), torch.ones(3, dtype=D)
     with pytest.raises(ValueError, match=r'step: its derivative by PyTorch is not that.*torch.stack\(.*jvp="finite-difference"'):
         RUNS[run](step, start)
     expected = RUNS[run](lorenz_rk4(0.01), start)
@@ -57,7 +47,7 @@ def test_a_step_that_cuts_the_derivative_is_refused_and_right_by_differences(way
 
 
 def test_the_exponents_of_the_commonest_way_to_write_lorenz():
-    found = lyapunov_spectrum(integrator(REBUILT["torch.tensor"], 0.01), torch.ones(3, dtype=D), n_steps=500, dt=0.01,
+    found = lyapunov_spectrum(rk4_step(REBUILT["torch.tensor"], 0.01), torch.ones(3, dtype=D), n_steps=500, dt=0.01,
                               jvp="finite-difference")  # fmt: skip
     assert found.exponents.tolist() == pytest.approx([0.044, -0.628, -13.083], abs=6e-4)
 
@@ -67,7 +57,7 @@ def test_the_exponents_of_the_commonest_way_to_write_lorenz():
 )
 def test_it_is_seen_however_short_the_step(h, dtype):
     """A cut flow moves tangents by the identity: the error is h times the flow's Jacobian."""
-    step = integrator(lambda s: torch.stack(right_hand_side(s)).detach(), h)
+    step = rk4_step(lambda s: torch.stack(right_hand_side(s)).detach(), h)
     with pytest.raises(ValueError, match="step: its derivative by PyTorch is not that of the function"):
         lyapunov_spectrum(step, torch.tensor([1.0, 2.0, 20.0], dtype=dtype), n_steps=3)
 
@@ -137,7 +127,7 @@ def test_a_flow_over_many_turns_is_no_false_alarm():
 
     def long(x):
         for _ in range(250):
-            x = integrator(lambda s: torch.stack(right_hand_side(s.unbind(-1)), -1), 0.04)(x)
+            x = rk4_step(lambda s: torch.stack(right_hand_side(s.unbind(-1)), -1), 0.04)(x)
         return x
 
     assert lyapunov_spectrum(long, torch.tensor([1.0, 2.0, 20.0], dtype=D), n_steps=1, k=1).exponents.item() > 5
@@ -161,7 +151,7 @@ def test_the_check_leaves_no_trace():
 
 
 def test_numbers_of_float32_inside_a_step_of_float64_leave_differences_no_digits():
-    step = integrator(lambda s: torch.tensor([v.item() for v in right_hand_side(s)]), 0.01)  # float32 by default
+    step = rk4_step(lambda s: torch.tensor([v.item() for v in right_hand_side(s)]), 0.01)  # float32 by default
     with pytest.raises(ValueError, match="step: finite differences over two distances disagree.*float32"):
         lyapunov_spectrum(step, torch.ones(3, dtype=D), n_steps=50, jvp="finite-difference")
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from salnb import covariant_vectors, finite_time_exponents, lyapunov_spectrum, rnn_step
+from salnb import covariant_vectors, finite_time_exponents, lyapunov_spectrum, rk4_step, rnn_step
 from tests.problems import gaussian, random, seeded
 from tests.tolerances import rounding
 
@@ -25,16 +25,6 @@ def roessler(s):
     return torch.stack([-y - z, x + 0.2 * y, 0.2 + z * (x - 5.7)], -1)
 
 
-def runge_kutta(flow, h):
-    def step(s):
-        first = flow(s)
-        second = flow(s + h / 2 * first)
-        third = flow(s + h / 2 * second)
-        return s + h / 6 * (first + 2 * second + 2 * third + flow(s + h * third))
-
-    return step
-
-
 def henon(s):
     x, y = s.unbind(-1)
     return torch.stack([1 - 1.4 * x**2 + y, 0.3 * x], -1)
@@ -48,8 +38,8 @@ def ikeda(s):
 
 # What a step's Jacobian has as determinant: the sum of all exponents is known, whatever the trajectory.
 SYSTEMS = {
-    "Lorenz": (runge_kutta(lorenz, 0.01), [1.0, 2.0, 20.0], -41 / 3 * 0.01),
-    "Roessler": (runge_kutta(roessler, 0.02), [1.0, -3.0, 0.1], None),
+    "Lorenz": (rk4_step(lorenz, 0.01), [1.0, 2.0, 20.0], -41 / 3 * 0.01),
+    "Roessler": (rk4_step(roessler, 0.02), [1.0, -3.0, 0.1], None),
     "Henon": (henon, [0.1, 0.2], math.log(0.3)),
     "Ikeda": (ikeda, [0.3, 0.1], math.log(0.81)),
 }
