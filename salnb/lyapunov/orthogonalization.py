@@ -38,9 +38,11 @@ def householder(tangents: Tensor) -> tuple[Tensor, Tensor]:
     frame, triangle = torch.linalg.qr(tangents)
     # z neurons of slope 0 are z rows of zeros: only N − z directions live on, and QR finds rounding noise in the rest.
     diagonal = triangle.diagonal(dim1=-2, dim2=-1).abs()
-    alive = (tangents != 0).any(-1).sum(-1, keepdim=True)
+    rows = (tangents != 0).any(-1)
+    if rows.device.type == "cpu" and bool(rows.all()):  # elsewhere to look would mean to wait
+        return frame, diagonal
     rank = diagonal.argsort(-1, descending=True).argsort(-1)
-    return frame, diagonal.masked_fill(rank >= alive, 0.0)
+    return frame, diagonal.masked_fill(rank >= rows.sum(-1, keepdim=True), 0.0)
 
 
 def cholesky(tangents: Tensor) -> tuple[Tensor, Tensor]:

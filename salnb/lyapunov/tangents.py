@@ -1,28 +1,43 @@
 """Tangents, small changes along a trajectory: how they start, and how a step moves them."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from .differences import FINITE_DIFFERENCE, Draws, called, check_tangent_step, difference_tangent_step
+from .tracing import recorded
 
+OFTEN = 24  # calls after which a step is recorded: about as much work as a recording
 BLOCK = 64  # rows of a triangle that are multiplied together: fewer leave out more zeros, but are products of worse shape
 
 
-def automatic_tangent_step(step: Callable) -> Callable:
+def automatic_tangent_step(step: Callable, record: bool = False) -> Callable:
     """The tangent step of any differentiable step function, by forward-mode differentiation.
 
     The step gets copies of its arguments, so that it may work in place. State and tangents go through one call, with one draw of
     any noise. What has no forward derivative is differentiated backward, one number of the state after the other.
 
+    Args:
+        record: in a long run, play the operations of one call back where that is known to be the same. For one run only: what the
+            step reads must not be changed by others meanwhile.
+
     Raises:
         ValueError: PyTorch can differentiate the step in neither way.
     """
-    way = forward_tangents
+    way, calls, recordings = forward_tangents, Counter(), {}
 
     def tangent_step(state: Tensor, tangents: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         nonlocal way
+        kind = (state.shape, tangents.shape[-1])
+        if kind in recordings:
+            return in_dtype(state.dtype, *recordings[kind](state, tangents, *inputs))
+        calls[kind] += record
+        if calls[kind] == OFTEN and way is forward_tangents:
+            play = recorded(forward_tangents, step, state, tangents, inputs)
+            if play is not None:
+                recordings[kind] = play
         draws = Draws(state.device)
         try:
             following, moved = way(step, state, tangents, inputs)
@@ -39,11 +54,15 @@ def automatic_tangent_step(step: Callable) -> Callable:
                     f'jvp="{FINITE_DIFFERENCE}", or an analytic jvp'
                 ) from error
             way = backward_tangents
-        # PyTorch promotes tangents where numbers of dimension 0 meet Python's floats
-        return following.to(state.dtype), moved.to(state.dtype)
+        return in_dtype(state.dtype, following, moved)
 
     tangent_step.differentiates = step
     return tangent_step
+
+
+def in_dtype(dtype: torch.dtype, *pair: Tensor) -> tuple[Tensor, Tensor]:
+    """State and tangents as the state was: PyTorch promotes tangents where numbers of dimension 0 meet Python's floats."""
+    return tuple(tensor if tensor.dtype == dtype else tensor.to(dtype) for tensor in pair)
 
 
 def forward_tangents(step: Callable, state: Tensor, tangents: Tensor, inputs: tuple) -> tuple[Tensor, Tensor]:
@@ -85,7 +104,7 @@ def tangent_step_of(step: Callable, jvp: Callable | str | None, state: Tensor, f
     own = getattr(step, "jvp", None)
     if jvp is None and own is not None and not hasattr(own, "differentiates"):
         return own
-    advance = difference_tangent_step(step) if jvp else own or automatic_tangent_step(step)
+    advance = difference_tangent_step(step) if jvp else automatic_tangent_step(own.differentiates if own else step, record=True)
     check_tangent_step(step, advance, state, frame, drive[0] if drive else (), by_difference=bool(jvp))
     return advance
 
