@@ -29,6 +29,13 @@ def sweep(answer: dict, problem: dict, first: dict) -> float:
     return max(_from_reference(gain * weight, state, found, answer, problem["steps"]) for gain, found in pairs)
 
 
+def small_system(answer: dict, problem: dict, first: dict) -> float:
+    """Every exponent of every trajectory of a system of two or three numbers, whose fixed frame the answer may name."""
+    pairs = zip(problems.points(problem, 0), answer["exponents"], strict=True)
+    wanted = [(problems.reference_small_system(problem, point, answer.get("frame")), found) for point, found in pairs]
+    return max(float(np.abs(np.sort(found)[::-1] - right).max()) for right, found in wanted)
+
+
 def gradients(answer: dict, problem: dict, first: dict) -> float:
     """All gradients against the first contender's, relative to the largest entry."""
     return max(float(np.abs(answer[name] - wanted).max() / np.abs(wanted).max()) for name, wanted in first.items())
@@ -51,7 +58,7 @@ def maximum(answer: dict, problem: dict, first: dict) -> float:
 
 # Each check returns by how much an answer is off; this is how much it may be. In the sweep large gains saturate the
 # neurons: there 1 - tanh² itself loses digits, everybody's alike.
-LIMITS = {spectrum: TAIL, sweep: 1e-7, gradients: 1e-9, weights: 1e-9, loss: 1e-5, maximum: 0.0}
+LIMITS = {spectrum: TAIL, small_system: TAIL, sweep: 1e-7, gradients: 1e-9, weights: 1e-9, loss: 1e-5, maximum: 0.0}
 CHECKS = {check.__name__: check for check in LIMITS}
 
 

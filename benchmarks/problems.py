@@ -2,6 +2,8 @@
 
 import numpy as np
 
+DT = 0.01  # of a step of the Lorenz flow
+
 
 def weights(problem: dict) -> np.ndarray:
     """J (N, N), drawn from N(0, gain² / N); with "gains" in the problem the gains stay outside, J has gain 1."""
@@ -38,6 +40,47 @@ def reference_spectrum(weight, state, steps: int, frame=None, shift: int = 0) ->
         frame, triangle = np.linalg.qr((1 - state * state)[:, None] * (weight @ frame))
         total = total + np.log(np.abs(np.diag(triangle)))
     return np.sort(total / steps)[::-1]
+
+
+def time_per_step(problem: dict) -> float:
+    """A step of the Lorenz flow takes DT, one of the Hénon map 1."""
+    return DT if problem["system"] == "lorenz" else 1.0
+
+
+def points(problem: dict, round: int) -> np.ndarray:
+    """Where the trajectories (trajectories, N) of one round start: on the attractor, or where it draws everything to itself."""
+    rng, flow = np.random.default_rng([problem["seed"], 1, round]), problem["system"] == "lorenz"
+    drawn = rng.random((problem["trajectories"], 3 if flow else 2))
+    return drawn + [0.5, 0.5, 20.0] if flow else 0.2 * drawn
+
+
+def with_tangents(problem: dict, state: np.ndarray, tangents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One step of a state (N,) and its tangents (N, k), by the system's equations and those of its small changes."""
+    if problem["system"] == "henon":
+        x, y = state
+        return np.array([1 - 1.4 * x * x + y, 0.3 * x]), np.array([[-2.8 * x, 1.0], [0.3, 0.0]]) @ tangents
+
+    def slope(both):
+        x, y, z = both[:, 0]
+        moved = np.array([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
+        return np.column_stack([moved, np.array([[-10.0, 10.0, 0.0], [28 - z, -1.0, -x], [y, x, -8 / 3]]) @ both[:, 1:]])
+
+    both = np.column_stack([state, tangents])
+    a = slope(both)
+    b = slope(both + DT / 2 * a)
+    c = slope(both + DT / 2 * b)
+    both = both + DT / 6 * (a + 2 * b + 2 * c + slope(both + DT * c))
+    return both[:, 0], both[:, 1:]
+
+
+def reference_small_system(problem: dict, state: np.ndarray, frame=None) -> np.ndarray:
+    """All exponents (N,) of one trajectory by the book, per unit time, sorted."""
+    frame, total = np.eye(len(state)) if frame is None else frame, 0.0
+    for _ in range(problem["steps"]):
+        state, moved = with_tangents(problem, state, frame)
+        frame, triangle = np.linalg.qr(moved)
+        total = total + np.log(np.abs(np.diag(triangle)))
+    return np.sort(total / (problem["steps"] * time_per_step(problem)))[::-1]
 
 
 def recurrent_data(problem: dict) -> dict[str, np.ndarray]:

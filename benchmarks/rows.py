@@ -27,11 +27,12 @@ FLOOR = Contender("the products alone, float32", "torch", "floor:products", "flo
 
 @dataclass(frozen=True)
 class Row:
-    """One piece of work. ``bar``: the ratio ours / best peer to reach. ``small``: changes for the comparison of answers."""
+    """One piece of work. ``bar``: the ratio ours / best peer to reach, None where others lead and it is shown by how much.
+    ``small``: changes for the comparison of answers."""
 
     id: str
     title: str
-    bar: float
+    bar: float | None
     problem: dict
     small: dict
     check: str
@@ -104,6 +105,27 @@ def sweep_rows() -> list[Row]:
     return rows
 
 
+def small_system_rows() -> list[Row]:
+    """Systems of two and three numbers, where the code around the arithmetic takes the time: one trajectory, and 1,000."""
+    rows = []
+    for system, title in (("lorenz", "Lorenz flow, Runge–Kutta"), ("henon", "Hénon map")):
+        for count in (1, 1000):
+            ours, jax, numba = ({"steps": 10_000}, {"steps": 5_000}, {}) if count > 1 else ({"steps": 20_000}, {}, {})
+            numba = {"trajectories": 10} if count > 1 else {}
+            contenders = (
+                Contender("salnb", "salnb", "flows:ours", "ours", less=ours),
+                Contender("salnb, QR each step", "salnb", "flows:ours", "other", {"every": 1}, ours),
+                Contender("JAX scan", "jax", "flows:jax_scan", less=jax),
+                Contender("JAX scan, QR every 10th step", "jax", "flows:jax_scan", "tuned", {"every": 10}, jax),
+                Contender("pynamicalsys", "pynamicalsys", "flows:pynamicalsys", less=numba, note=ONE_BY_ONE if count > 1 else ""),
+            )
+            many = "1,000 trajectories" if count > 1 else "one trajectory"
+            rows.append(Row(f"{system}-{count}", f"all exponents, {title}, {many}, 100,000 steps", None,
+                            dict(system=system, steps=100_000, trajectories=count, seed=0),
+                            {"steps": 100, "trajectories": min(count, 3)}, "small_system", contenders))  # fmt: skip
+    return rows
+
+
 def bptt_row(n: int, batch: int, bar: float) -> Row:
     """Gradients of a recurrent network."""
     contenders = (
@@ -145,7 +167,7 @@ def all_rows() -> list[Row]:
     deep = dict(n=64, depth=300, batch=32, gain=1.0, repeats=10, seed=0)
     recurrent = dict(n=100, steps=300, batch=32, n_in=10, n_out=10, gain=1.0, repeats=5, dtype="float32", seed=0)
     return [
-        spectrum_row(), maximum_row(), *sweep_rows(),
+        spectrum_row(), maximum_row(), *sweep_rows(), *small_system_rows(),
         *(bptt_row(n, batch, bar) for n, batch, bar in ((50, 16, 0.6), (100, 32, 0.7), (200, 64, 0.95))),
         training_row("sal-deep", "300 layers of 64, batch 32", deep),
         training_row("sal-rnn", "RNN, N = 100, T = 300, batch 32", recurrent),

@@ -42,13 +42,16 @@ def verdict(record: dict) -> str:
 
     >>> verdict({"ratio": 0.31, "low": 0.3, "high": 0.33, "bar": 0.4, "ours": "a", "peer": "b"})
     '0.31 (0.30–0.33) of b, to reach 0.4: reached'
+    >>> verdict({"ratio": 3.0, "low": 2.0, "high": 4.0, "bar": None, "ours": "a", "peer": "b"})
+    '3.00 (2.00–4.00) of b, no bar'
     """
+    bar = "no bar" if record["bar"] is None else f"to reach {record['bar']:g}"
     if "ratio" not in record:
-        return f"to reach {record['bar']:g}: not measured"
+        return f"{bar}: not measured"
     tuned = " · {1:.2f} ({2:.2f}–{3:.2f}) of {0}".format(*record["tuned"]) if "tuned" in record else ""
-    reached = "reached" if record["ratio"] <= record["bar"] else "NOT reached"
+    reached = "" if record["bar"] is None else ": reached" if record["ratio"] <= record["bar"] else ": NOT reached"
     numbers = f"{record['ratio']:.2f} ({record['low']:.2f}–{record['high']:.2f})"
-    return f"{numbers} of {record['peer']}, to reach {record['bar']:g}: {reached}{tuned}"
+    return f"{numbers} of {record['peer']}, {bar}{reached}{tuned}"
 
 
 def row_text(record: dict) -> str:
