@@ -15,7 +15,7 @@ def _from_reference(weight, state, exponents, answer: dict, steps: int) -> float
 
 
 def spectrum(answer: dict, problem: dict, first: dict) -> float:
-    """Every exponent of one network."""
+    """Every exponent of one network that was asked for."""
     weight, state = problems.weights(problem), problems.settled(problem)
     return _from_reference(weight, state, answer["exponents"], answer, problem["steps"])
 

@@ -4,9 +4,13 @@ import numpy as np
 
 
 def weights(problem: dict) -> np.ndarray:
-    """J (N, N), drawn from N(0, gain² / N); with "gains" in the problem the gains stay outside, J has gain 1."""
-    rng, n = np.random.default_rng(problem["seed"]), problem["n"]
-    return rng.standard_normal((n, n)) * problem.get("gain", 1.0) / np.sqrt(n)
+    """J (N, N), drawn from N(0, gain² / N); with "gains" in the problem the gains stay outside, J has gain 1.
+
+    With a share of "connections" the others are 0, and those that are there larger, so that the gain means the same.
+    """
+    rng, n, share = np.random.default_rng(problem["seed"]), problem["n"], problem.get("connections", 1.0)
+    weight = rng.standard_normal((n, n)) * problem.get("gain", 1.0) / np.sqrt(n * share)
+    return weight if share == 1.0 else np.where(rng.random((n, n)) < share, weight, 0.0)
 
 
 def gains(problem: dict) -> np.ndarray:

@@ -104,6 +104,24 @@ def sweep_rows() -> list[Row]:
     return rows
 
 
+def sparse_row() -> Row:
+    """The leading exponents of a large sparse reservoir."""
+    few, by_hand = {"steps": 25}, "tangents by hand"
+    contenders = (
+        Contender("salnb, tanh_map of a sparse W", "salnb", "sparse:ours", "ours"),
+        Contender("salnb, a step of one's own", "salnb", "sparse:ours", "other", {"form": "differences"}, few,
+                  note="torch.tanh(W @ x), W in CSR form, finite differences"),
+        Contender("salnb, tanh_map of a dense W", "salnb", "sparse:ours", "other", {"form": "dense"}, few),
+        Contender("SciPy CSR, numpy QR", "scipy", "sparse:scipy_loop", note=by_hand),
+        Contender("JAX scan, BCSR", "jax", "sparse:jax_scan", options={"layout": "BCSR"}, note=by_hand),
+        Contender("JAX scan, BCOO", "jax", "sparse:jax_scan", options={"layout": "BCOO"}, note=by_hand),
+    )  # fmt: skip
+    problem = dict(n=5000, k=10, gain=2.0, connections=0.01, steps=200, seed=0)
+    title = "ten exponents of a sparse reservoir, N = 5,000, 1 % of the connections, g = 2, 200 steps"
+    return Row("sparse-reservoir", title, 1.0, problem, {"n": 300, "connections": 0.1, "steps": 60}, "spectrum", contenders,
+               seeds=3, warm=False)  # fmt: skip
+
+
 def bptt_row(n: int, batch: int, bar: float) -> Row:
     """Gradients of a recurrent network."""
     contenders = (
@@ -145,7 +163,7 @@ def all_rows() -> list[Row]:
     deep = dict(n=64, depth=300, batch=32, gain=1.0, repeats=10, seed=0)
     recurrent = dict(n=100, steps=300, batch=32, n_in=10, n_out=10, gain=1.0, repeats=5, dtype="float32", seed=0)
     return [
-        spectrum_row(), maximum_row(), *sweep_rows(),
+        spectrum_row(), maximum_row(), *sweep_rows(), sparse_row(),
         *(bptt_row(n, batch, bar) for n, batch, bar in ((50, 16, 0.6), (100, 32, 0.7), (200, 64, 0.95))),
         training_row("sal-deep", "300 layers of 64, batch 32", deep),
         training_row("sal-rnn", "RNN, N = 100, T = 300, batch 32", recurrent),

@@ -145,6 +145,9 @@ def test_derivatives_of_every_order_and_direction_are_those_of_the_dense_map():
     for derive in (torch.func.jacrev, torch.func.jacfwd, lambda f: torch.func.hessian(lambda x: f(x).sum())):
         expected = derive(dense)(state)
         torch.testing.assert_close(derive(sparse)(state), expected, **within(expected, N * N, 10.0))
+    states = random(N, 5, seed=3)
+    following = torch.func.vmap(sparse, in_dims=1, out_dims=1)(states)
+    torch.testing.assert_close(following, torch.tanh(weight @ states), **within(following, N, 10.0))
     by_pytorch = lyapunov_spectrum(lambda x: sparse(x), state, n_steps=20, k=3).exponents
     by_hand = lyapunov_spectrum(sparse, state, n_steps=20, k=3).exponents
     torch.testing.assert_close(by_pytorch, by_hand, **within(by_hand, 20 * N, 10.0))
