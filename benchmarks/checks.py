@@ -15,7 +15,7 @@ def _from_reference(weight, state, exponents, answer: dict, steps: int) -> float
 
 
 def spectrum(answer: dict, problem: dict, first: dict) -> float:
-    """Every exponent of one network."""
+    """Every exponent of one network that was asked for."""
     weight, state = problems.weights(problem), problems.settled(problem)
     return _from_reference(weight, state, answer["exponents"], answer, problem["steps"])
 
@@ -32,7 +32,8 @@ def sweep(answer: dict, problem: dict, first: dict) -> float:
 def small_system(answer: dict, problem: dict, first: dict) -> float:
     """Every exponent of every trajectory of a system of two or three numbers, whose fixed frame the answer may name."""
     pairs = zip(problems.points(problem, 0), answer["exponents"], strict=True)
-    wanted = [(problems.reference_small_system(problem, point, answer.get("frame")), found) for point, found in pairs]
+    given = answer.get("frame"), bool(answer.get("shift", False))
+    wanted = [(problems.reference_small_system(problem, point, *given), found) for point, found in pairs]
     return max(float(np.abs(np.sort(found)[::-1] - right).max()) for right, found in wanted)
 
 

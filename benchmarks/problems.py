@@ -6,9 +6,13 @@ DT = 0.01  # of a step of the Lorenz flow
 
 
 def weights(problem: dict) -> np.ndarray:
-    """J (N, N), drawn from N(0, gain² / N); with "gains" in the problem the gains stay outside, J has gain 1."""
-    rng, n = np.random.default_rng(problem["seed"]), problem["n"]
-    return rng.standard_normal((n, n)) * problem.get("gain", 1.0) / np.sqrt(n)
+    """J (N, N), drawn from N(0, gain² / N); with "gains" in the problem the gains stay outside, J has gain 1.
+
+    With a share of "connections" the others are 0, and those that are there larger, so that the gain means the same.
+    """
+    rng, n, share = np.random.default_rng(problem["seed"]), problem["n"], problem.get("connections", 1.0)
+    weight = rng.standard_normal((n, n)) * problem.get("gain", 1.0) / np.sqrt(n * share)
+    return weight if share == 1.0 else np.where(rng.random((n, n)) < share, weight, 0.0)
 
 
 def gains(problem: dict) -> np.ndarray:
@@ -73,9 +77,10 @@ def with_tangents(problem: dict, state: np.ndarray, tangents: np.ndarray) -> tup
     return both[:, 0], both[:, 1:]
 
 
-def reference_small_system(problem: dict, state: np.ndarray, frame=None) -> np.ndarray:
-    """All exponents (N,) of one trajectory by the book, per unit time, sorted."""
+def reference_small_system(problem: dict, state: np.ndarray, frame=None, shift: bool = False) -> np.ndarray:
+    """All exponents (N,) of one trajectory by the book, per unit time, sorted; ``shift`` begins one step later."""
     frame, total = np.eye(len(state)) if frame is None else frame, 0.0
+    state = with_tangents(problem, state, frame)[0] if shift else state
     for _ in range(problem["steps"]):
         state, moved = with_tangents(problem, state, frame)
         frame, triangle = np.linalg.qr(moved)

@@ -110,20 +110,39 @@ def small_system_rows() -> list[Row]:
     rows = []
     for system, title in (("lorenz", "Lorenz flow, Runge–Kutta"), ("henon", "Hénon map")):
         for count in (1, 1000):
-            ours, jax, numba = ({"steps": 10_000}, {"steps": 5_000}, {}) if count > 1 else ({"steps": 20_000}, {}, {})
+            ours, jax = ({"steps": 5_000}, {"steps": 5_000}) if count > 1 else ({"steps": 20_000}, {})
             numba = {"trajectories": 10} if count > 1 else {}
             contenders = (
                 Contender("salnb", "salnb", "flows:ours", "ours", less=ours),
                 Contender("salnb, QR each step", "salnb", "flows:ours", "other", {"every": 1}, ours),
                 Contender("JAX scan", "jax", "flows:jax_scan", less=jax),
-                Contender("JAX scan, QR every 10th step", "jax", "flows:jax_scan", "tuned", {"every": 10}, jax),
+                Contender("JAX scan, QR every 5th step", "jax", "flows:jax_scan", "tuned", {"every": 5}, jax),
                 Contender("pynamicalsys", "pynamicalsys", "flows:pynamicalsys", less=numba, note=ONE_BY_ONE if count > 1 else ""),
             )
             many = "1,000 trajectories" if count > 1 else "one trajectory"
             rows.append(Row(f"{system}-{count}", f"all exponents, {title}, {many}, 100,000 steps", None,
                             dict(system=system, steps=100_000, trajectories=count, seed=0),
-                            {"steps": 100, "trajectories": min(count, 3)}, "small_system", contenders))  # fmt: skip
+                            {"steps": 100 if system == "lorenz" else 20, "trajectories": min(count, 3)}, "small_system",
+                            contenders))  # fmt: skip
     return rows
+
+
+def sparse_row() -> Row:
+    """The leading exponents of a large sparse reservoir."""
+    few, by_hand = {"steps": 25}, "tangents by hand"
+    contenders = (
+        Contender("salnb, tanh_map of a sparse W", "salnb", "sparse:ours", "ours"),
+        Contender("salnb, a step of one's own", "salnb", "sparse:ours", "other", {"form": "differences"}, few,
+                  note="torch.tanh(W @ x), W in CSR form, finite differences"),
+        Contender("salnb, tanh_map of a dense W", "salnb", "sparse:ours", "other", {"form": "dense"}, few),
+        Contender("SciPy CSR, numpy QR", "scipy", "sparse:scipy_loop", note=by_hand),
+        Contender("JAX scan, BCSR", "jax", "sparse:jax_scan", options={"layout": "BCSR"}, note=by_hand),
+        Contender("JAX scan, BCOO", "jax", "sparse:jax_scan", options={"layout": "BCOO"}, note=by_hand),
+    )  # fmt: skip
+    problem = dict(n=5000, k=10, gain=2.0, connections=0.01, steps=200, seed=0)
+    title = "ten exponents of a sparse reservoir, N = 5,000, 1 % of the connections, g = 2, 200 steps"
+    return Row("sparse-reservoir", title, 1.0, problem, {"n": 300, "connections": 0.1, "steps": 60}, "spectrum", contenders,
+               seeds=3, warm=False)  # fmt: skip
 
 
 def bptt_row(n: int, batch: int, bar: float) -> Row:
@@ -167,7 +186,7 @@ def all_rows() -> list[Row]:
     deep = dict(n=64, depth=300, batch=32, gain=1.0, repeats=10, seed=0)
     recurrent = dict(n=100, steps=300, batch=32, n_in=10, n_out=10, gain=1.0, repeats=5, dtype="float32", seed=0)
     return [
-        spectrum_row(), maximum_row(), *sweep_rows(), *small_system_rows(),
+        spectrum_row(), maximum_row(), *sweep_rows(), sparse_row(), *small_system_rows(),
         *(bptt_row(n, batch, bar) for n, batch, bar in ((50, 16, 0.6), (100, 32, 0.7), (200, 64, 0.95))),
         training_row("sal-deep", "300 layers of 64, batch 32", deep),
         training_row("sal-rnn", "RNN, N = 100, T = 300, batch 32", recurrent),

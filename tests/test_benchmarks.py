@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import __main__ as command
 from benchmarks import checks, growth, problems, rows, runner, table, worker
-from benchmarks.contenders import krotov_hopfield, learning, ours, training
+from benchmarks.contenders import flows, krotov_hopfield, learning, ours, sparse, training
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = dict(n=6, gain=2.0, steps=20, seed=0)
@@ -80,6 +80,26 @@ def test_our_sweep_is_right(form):
     one = ours.sweep(dict(problem, k=1, steps=2000), form=form)()
     full = ours.sweep(dict(problem, steps=2000), form=form)()
     assert np.abs(one["exponents"][:, 0] - full["exponents"][:, 0]).max() < 0.05
+
+
+@pytest.mark.parametrize("make", [sparse.ours, lambda p: sparse.ours(p, form="dense"),
+                                  lambda p: sparse.ours(p, form="differences"), sparse.scipy_loop])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_exponents_of_a_sparse_reservoir_are_right(make):
+    problem = dict(n=60, k=3, gain=2.0, connections=0.2, steps=20, seed=0)
+    assert 0.1 < (problems.weights(problem) != 0).mean() < 0.3
+    assert checks.spectrum(make(problem)(), problem, {}) < checks.TAIL
+
+
+@pytest.mark.parametrize("system", ["lorenz", "henon"])
+@pytest.mark.parametrize("every", [1, "auto"])
+def test_exponents_of_small_systems_are_right(system, every):
+    problem = dict(system=system, steps=20, trajectories=2, seed=0)
+    answer = flows.ours(problem, every=every)()
+    assert checks.small_system(answer, problem, {}) < checks.TAIL
+    # The reference itself: the mean divergence of the flow, and the determinant of the map.
+    total = problems.reference_small_system(problem, problems.points(problem, 0)[0]).sum()
+    assert total == pytest.approx(-41 / 3 if system == "lorenz" else np.log(0.3), rel=1e-3 if system == "lorenz" else 1e-12)
 
 
 def test_the_checks_see_a_wrong_answer():

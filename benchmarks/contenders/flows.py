@@ -73,19 +73,20 @@ def pynamicalsys(problem: dict, device: str = "cpu"):
     """numba, one trajectory after the other; its tangents begin at random."""
     from pynamicalsys import ContinuousDynamicalSystem, DiscreteDynamicalSystem
 
-    n = problems.points(problem, 0).shape[-1]
+    n, steps = problems.points(problem, 0).shape[-1], problem["steps"]
     if problem["system"] == "lorenz":
         system = ContinuousDynamicalSystem(model="lorenz system")
         system.integrator("rk4", time_step=DT)
         np.random.seed(13)  # its own
-        frame, total, given = -1 + 2 * np.random.rand(n, n), problem["steps"] * DT, [10.0, 28.0, 8 / 3]
+        frame, given, total, others = -1 + 2 * np.random.rand(n, n), [10.0, 28.0, 8 / 3], steps * DT, {"endpoint": False}
     else:
         system = DiscreteDynamicalSystem(model="henon map")
         np.random.seed(1312)
-        frame, total, given = np.random.rand(n, n), problem["steps"], [1.4, 0.3]
+        frame, given, total, others = np.random.rand(n, n), [1.4, 0.3], steps, {}
 
     def run(round: int = 0) -> dict:
-        found = [np.ravel(system.lyapunov(point, total, parameters=given)) for point in problems.points(problem, round)]
-        return {"exponents": np.array(found), "frame": np.linalg.qr(frame)[0]}
+        points = problems.points(problem, round)
+        found = [np.ravel(system.lyapunov(point, total, parameters=given, **others)) for point in points]
+        return {"exponents": np.array(found), "frame": np.linalg.qr(frame)[0], "shift": problem["system"] == "henon"}
 
     return run

@@ -1,6 +1,8 @@
 """An nn.Sequential as a map of its own output, its tangent step by hand or by differentiation."""
 
+import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from torch import nn
 
@@ -121,13 +123,17 @@ def test_what_is_no_square_matrix_is_refused_in_words(weight):
         tanh_map(weight)
 
 
-def test_a_state_of_another_size_is_refused_in_words():
-    with pytest.raises(ValueError, match="state: got 4 numbers in the last dimension, expected 3"):
-        tanh_map(torch.eye(3))(torch.zeros(2, 4))
+@pytest.mark.parametrize("weight", [np.eye(3), scipy.sparse.eye_array(3).tocsr()])
+def test_arrays_are_refused_with_the_way_to_a_tensor(weight):
+    with pytest.raises(ValueError, match=r"weight: got \w+, expected.*torch.from_numpy.*torch.sparse_csr_tensor"):
+        tanh_map(weight)
 
 
-@pytest.mark.parametrize("sparse", [lambda w: w.to_sparse(), lambda w: w.to_sparse_csr()])
-@pytest.mark.filterwarnings("ignore:Sparse CSR")
-def test_a_sparse_matrix_is_refused_with_the_way_out(sparse):
-    with pytest.raises(ValueError, match=r"weight: got a sparse tensor .*to_dense\(\)"):
-        tanh_map(sparse(torch.eye(4)))
+@pytest.mark.parametrize("weight", [torch.eye(3), torch.eye(3).to_sparse()])
+def test_a_state_of_another_size_or_precision_is_refused_in_words(weight):
+    step = tanh_map(weight)
+    for given in (lambda x: step(x), lambda x: step.jvp(x, x.unsqueeze(-1))):
+        with pytest.raises(ValueError, match="state: got 4 numbers in the last dimension, expected 3"):
+            given(torch.zeros(2, 4))
+        with pytest.raises(ValueError, match=r"state: got torch.float64, expected torch.float32.*state.to\(torch.float32\)"):
+            given(torch.zeros(2, 3, dtype=torch.float64))
