@@ -110,7 +110,7 @@ def small_system_rows() -> list[Row]:
     rows = []
     for system, title in (("lorenz", "Lorenz flow, Runge–Kutta"), ("henon", "Hénon map")):
         for count in (1, 1000):
-            ours, jax = ({"steps": 5_000}, {"steps": 5_000}) if count > 1 else ({"steps": 20_000}, {})
+            ours, jax = ({"steps": 2_000}, {"steps": 2_000}) if count > 1 else ({"steps": 5_000}, {})
             numba = {"trajectories": 10} if count > 1 else {}
             contenders = (
                 Contender("salnb", "salnb", "flows:ours", "ours", less=ours),

@@ -1,7 +1,5 @@
 """All exponents of the Lorenz flow and the Hénon map, where there is hardly any arithmetic: salnb, a JAX scan, pynamicalsys."""
 
-import functools
-
 import numpy as np
 
 from benchmarks import problems
@@ -53,12 +51,12 @@ def jax_scan(problem: dict, device: str = "cpu", every: int = 1):
     step, time = _steps(jnp)[problem["system"]], problems.time_per_step(problem)
 
     def one(state):
+        def advance(state, frame):
+            return jax.vmap(lambda v: jax.jvp(step, (state,), (v,)), in_axes=1, out_axes=(None, 1))(frame)
+
         def body(carry, _):
             for _ in range(every):
-                state, frame = carry
-                push = functools.partial(jax.jvp, step, (state,))
-                moved = jax.vmap(lambda v: push((v,)), in_axes=1, out_axes=(None, 1))(frame)
-                carry = moved
+                carry = advance(*carry)
             frame, triangle = jnp.linalg.qr(carry[1])
             return (carry[0], frame), jnp.log(jnp.abs(jnp.diag(triangle)))
 
