@@ -19,7 +19,7 @@ from ..common.denormals import flushed_denormals
 from .differences import Draws
 from .differentiable import differentiable_logs
 from .exponents import as_drive, check_run, same_shape, warn_of_noise
-from .orthogonalization import NOISE, disagreement, lost
+from .orthogonalization import NOISE, disagreement
 from .tangents import automatic_tangent_step, tangent_step_of
 
 SWEEPS = 100  # of rotations over all pairs of rows at most; networks of 24 to 200 units took 9 to 15
@@ -107,14 +107,18 @@ def product_of_triangles(advance: Callable, state: Tensor, drive: list[tuple]) -
     """M of P = Q M row by row: directions of length 1 and logarithmic lengths; how many directions are dead (...), of how many
     more nothing is known (...), and which systems have left the finite numbers (...).
 
-    z neurons of slope 0 are z rows of zeros, which leave z directions dead, at whichever step they occur. Directions that depend
-    on the others at nearly every step are those that a Jacobian of low rank does not have; a step whose Jacobian nobody knows is
-    done twice, with another rounding, instead.
+    A direction that depends on the others to rounding in one step is lost to the product: it goes to the end of the frame and is
+    a row of zeros in M from then on, so that noise does not pass for growth, and what is lost at different steps adds up. Dead
+    is what cannot be rounding: z neurons of slope 0 are z rows of zeros; the directions that a Jacobian of low rank does not
+    have are lost at nearly every step. A step whose Jacobian nobody knows is also done twice, with another rounding.
     """
-    frame = torch.eye(state.shape[-1], dtype=state.dtype, device=state.device).expand(*state.shape, -1)
+    n = state.shape[-1]
+    frame = torch.eye(n, dtype=state.dtype, device=state.device).expand(*state.shape, -1)
     rows = frame.double()
-    logs, silent, dependent = rows.new_zeros(frame.shape[:-1]), [], []
+    logs, dependent = rows.new_zeros(frame.shape[:-1]), []
     unknown, trials, escaped = hasattr(advance, "differentiates"), [], torch.zeros_like(logs[..., 0], dtype=torch.bool)
+    errors = frame.new_zeros(frame.shape[:-1])
+    live, unsure = torch.full_like(escaped, n, dtype=torch.long), torch.zeros_like(escaped, dtype=torch.long)
     for t, given in enumerate(drive):
         draws = Draws(state.device)
         following, moved = advance(state, frame, *given)
@@ -122,17 +126,78 @@ def product_of_triangles(advance: Callable, state: Tensor, drive: list[tuple]) -
             draws.rewind()
             trials.append(disagreement(moved, advance(state, 1.1 * frame, *given)[1] / 1.1))
         same_shape(state, following)
-        frame, triangle = torch.linalg.qr(moved)
-        silent.append((moved == 0).all(-1).sum(-1))
-        diagonal = triangle.diagonal(dim1=-2, dim2=-1).abs()
-        dependent.append((diagonal == 0 if unknown else lost(moved, diagonal)).sum(-1))
         escaped = escaped | ~torch.isfinite(following).all(-1) | ~torch.isfinite(moved).flatten(-2).all(-1)
+        frame, triangle = torch.linalg.qr(moved)
+        share, turned = rounding_of(moved, triangle, errors)
+        noise, alive = ~(share < 1), torch.arange(n, device=state.device) < live.unsqueeze(-1)
+        dependent.append(noise.sum(-1))
+        rank = (moved != 0).any(-1).sum(-1)
+        if bool((((noise & alive).any(-1) | (rank < live)) & ~escaped).any()):
+            frame, triangle, turned, left, zeros = without_noise(moved, triangle, errors, alive, rank)
+            left = torch.where(escaped, live, left)
+            unsure, live = unsure + (live - left - zeros).clamp_min(0), left
         rows, logs = multiplied(triangle.double(), rows, logs)
-        state = following
-    often = torch.stack(dependent).double().quantile(0.25, dim=0).long()  # three steps of four: a threshold may be missed once
-    dead = torch.maximum(torch.stack(silent).amax(0), often)
-    noisy = (torch.stack(trials).mean(0) > NOISE).sum(-1) if trials else torch.zeros_like(dead)
-    return (rows, logs), dead, (noisy - dead).clamp_min(0), escaped
+        state, errors = following, torch.where(turned < 1, turned, 0.0)  # what is lost is a row of zeros
+    often = torch.stack(dependent).double().quantile(0.25, dim=0) >= 1  # three steps of four: a threshold may be missed once
+    unsure = torch.minimum(unsure, n - live)
+    unsure = unsure if unknown else unsure.masked_fill(often, 0)
+    dead = n - live - unsure
+    noisy = torch.maximum((torch.stack(trials).mean(0) > NOISE).sum(-1) - dead, unsure) if trials else unsure
+    return (rows, logs), dead, noisy.clamp_min(0), escaped
+
+
+def rounding_of(columns: Tensor, triangle: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    r"""How far rounding may have moved each column's diagonal (..., k) in R, and so its direction in Q, as a share of it; and the
+    part of this that is this step's own.
+
+    .. math:: \rho_j = \sum_k \left(8 N \varepsilon + \rho'_k\right) |A_k|\, |(R^{-1})_{kj}|
+
+    The columns before it enter with their coefficients, which are large where they nearly depend on each other themselves, and
+    with the part ρ' by which the step ``before`` had turned them. The roundings of N² products add up as their root does. A
+    column with ρ ≥ 1 may be nothing but a combination of the others.
+    """
+    size = torch.linalg.vector_norm(columns, dim=-2, keepdim=True)
+    scaled = triangle / torch.where(size > 0, size, 1.0)
+    unit = 8 * columns.shape[-2] * torch.finfo(columns.dtype).eps
+    diagonal = scaled.diagonal(dim1=-2, dim2=-1).abs()
+    scaled = scaled + torch.diag_embed(torch.where(diagonal < unit**2, unit**2, 0.0))  # zeros have no inverse
+    identity = torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device).expand_as(scaled)
+    inverse = torch.linalg.solve_triangular(scaled, identity, upper=True)
+    own = unit * inverse.abs().sum(-2)
+    return own + (before.unsqueeze(-2) @ inverse.abs()).squeeze(-2), own
+
+
+def without_noise(
+    moved: Tensor, triangle: Tensor, errors: Tensor, alive: Tensor, rank: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Q and R of tangents some of which depend on the others, with rows of zeros in R for these, whatever was rounded; how far
+    rounding may have turned Q's columns (..., k); how many are left (...); and how many of the lost are exactly so, by their
+    zeros or because no more rows than ``rank`` have entries.
+
+    These go to the end, behind all that are left, the one that depends least on what is left before the others. A column may
+    look lost only because another stood before it: so this is done until their order is the right one.
+    """
+    n, place = moved.shape[-1], torch.arange(moved.shape[-1], device=moved.device)
+    stays, order = alive & (rounding_of(moved, triangle, errors)[0] < 1), place.expand(alive.shape)
+    part, standing = triangle.diagonal(dim1=-2, dim2=-1).abs(), alive
+    for turn in range(n + 1):
+        size = torch.linalg.vector_norm(moved, dim=-2).gather(-1, order)
+        part = torch.where(stays, torch.inf, torch.where(standing, part / torch.where(size > 0, size, 1.0), -1.0))
+        ranked = part.argsort(dim=-1, descending=True, stable=True)
+        if turn and bool((ranked == place).all()):
+            break
+        order = order.gather(-1, ranked)
+        columns, standing = moved.gather(-1, order.unsqueeze(-2).expand_as(moved)), alive.gather(-1, order)
+        frame, triangle = torch.linalg.qr(columns)
+        share, turned = rounding_of(columns, triangle, errors.gather(-1, order))
+        stays = standing & (share < 1)
+        outside = (place >= stays.sum(-1, keepdim=True)).unsqueeze(-1)  # what the columns that stay do not reach
+        part = torch.linalg.vector_norm(triangle * outside, dim=-2)
+    left = torch.minimum(stays.sum(-1), rank)
+    certain = torch.maximum(((triangle.diagonal(dim1=-2, dim2=-1) == 0) & standing).sum(-1), alive.sum(-1) - rank)
+    triangle = triangle.masked_fill((place >= left.unsqueeze(-1)).unsqueeze(-1), 0.0)
+    triangle = torch.empty_like(triangle).scatter_(-1, order.unsqueeze(-2).expand_as(triangle), triangle)
+    return frame, triangle, turned, left, certain
 
 
 def multiplied(triangle: Tensor, rows: Tensor, logs: Tensor) -> Graded:

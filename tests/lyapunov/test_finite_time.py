@@ -1,6 +1,7 @@
 """Finite-time exponents are the logs of the product's singular values, to the last digits and for any range."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -162,3 +163,33 @@ def test_lost_directions_are_minus_infinity_and_lost_states_not_a_number():
 def test_bad_input_is_an_error_in_words(given, message):
     with pytest.raises(ValueError, match=message):
         finite_time_exponents(**{"step": lambda x: x / 2, "state": torch.ones(3), "n_steps": 2, **given})
+
+
+@pytest.mark.parametrize("hand_written", [True, False])
+@pytest.mark.parametrize("lacks", ["a row", "a column", "both", "rank"])
+def test_what_the_weights_lack_is_lost_and_the_rest_is_that_of_the_product(lacks, hand_written):
+    """A product may lose more than each of its factors: what J_1 leaves may lie in the kernel of J_2."""
+    for seed in range(6):
+        weight, start = gaussian(12, 1.0, seed=seed), random(12, seed=seed)
+        if lacks == "rank":
+            weight = weight[:, :9] @ weight[:9]
+        if lacks in ("a row", "both"):
+            weight[6] = 0
+        if lacks in ("a column", "both"):
+            weight[:, 4] = 0
+        step = tanh_map(weight, 1.5)
+        state, product = start, torch.eye(12, dtype=torch.float64)
+        for _ in range(4):
+            state, product = step.jvp(state, product)
+        exact = torch.linalg.svdvals(product)
+        # Rows and columns of zeros leave 11 dimensions; with both, {x_6 = 0} holds the kernel e_4, and the product leaves 10.
+        left = {"a row": 11, "a column": 11, "both": 10, "rank": 9}[lacks]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a step that nobody knows, it says what it cannot tell
+            known = step if hand_written else lambda x, w=weight: torch.tanh(1.5 * x @ w.mT)
+            found = finite_time_exponents(known, start, n_steps=4)
+        # The singular value decomposition is right to eps of the largest; four QR steps of 12 columns add their own roundings.
+        tolerance = 4 * 12 * 8 * 2.2e-16 * exact[0] / exact[:left] / 4
+        assert ((found[:left] - exact[:left].log() / 4).abs() < tolerance).all()
+        assert not torch.isfinite(found[left:]).any()
+        assert not hand_written or (found[left:] == -torch.inf).all()
