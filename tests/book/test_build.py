@@ -66,6 +66,7 @@ def test_bytecode_is_no_change(root: Path) -> None:
 
 
 def test_a_failed_build_leaves_no_record_of_success(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "fill", lambda root: [])
     monkeypatch.setattr(build.subprocess, "call", lambda *args, **kwargs: 1)
     monkeypatch.setenv("SALNB_STATIC", "1")
     assert build.main(root) == 1
