@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
@@ -72,6 +73,21 @@ def sampled_lorenz(time: float, h: float = 0.04):
 def test_a_flow_sampled_within_its_digits_has_all_exponents():
     found = lyapunov_spectrum(sampled_lorenz(0.4), torch.tensor([[1.0, 1.0, 20.0]]), n_steps=5, dt=0.4)
     assert found.sum().item() == pytest.approx(-41 / 3, abs=0.1)
+
+
+def test_a_flow_looked_at_once_a_unit_of_time_in_pytorchs_default_dtype():
+    """A direction that shrinks by e^-14.6 between two reductions is alive: its exponent, or NaN and a warning, never -inf."""
+    start = torch.tensor([[1.0, 1.0, 20.0]])
+    exact = lyapunov_spectrum(lorenz_rk4(0.04), start.double(), n_steps=50, dt=0.04, history=False).exponents[0]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        stroboscopic = lyapunov_spectrum(sampled_lorenz(1.0), start, n_steps=2, dt=1.0).exponents[0]
+        rare = lyapunov_spectrum(sampled_lorenz(0.04), start, n_steps=50, dt=0.04, qr_every=25).exponents[0]
+    for found, words in ((stroboscopic, "step: 1 of 3 directions"), (rare, "qr_every: 25 steps")):
+        # float32 moves the state by 1e-7 a step, and 2 units of time let that grow by e^2 or so, in the fastest stretches e^7.
+        torch.testing.assert_close(found[:2], exact[:2], rtol=0, atol=0.05)
+        told = [warning for warning in said if words in str(warning.message)]
+        assert abs(found[2] - exact[2]) < 0.3 or (told and not found[2].isneginf())
 
 
 def test_a_flow_sampled_beyond_its_digits_has_nan_and_a_warning_and_never_minus_infinity():
