@@ -26,7 +26,8 @@ book: env  ## execute every chapter and build the pages into _build/html
 
 test: env  ## ruff, unit tests, doctests, every notebook, and the built pages if there are any
 	@$(VENV) -m ruff check .
-	@$(VENV) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
+	@$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p tools.shown_outputs \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg
 
 test-everywhere: env  ## for maintainers: the tests under other instruction sets, threads and draws (ARGS="--only AVX2")
 	@$(VENV) -m tools.everywhere $(ARGS)

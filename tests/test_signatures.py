@@ -1,8 +1,10 @@
 """The public names of the design: a name may gain keywords, never lose one or change the order or meaning of the others."""
 
 import inspect
+import math
 
 import pytest
+import torch
 
 import salnb
 import salnb.experiments
@@ -183,6 +185,20 @@ def check(name: str, positional: dict, keywords: dict) -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names_keep_their_parameters(name):
     check(name, *PUBLIC[name])
+
+
+# Settings by name: what a keyword takes besides numbers and functions.
+NAMED = [("jvp", "finite-difference"), ("qr_every", "auto"), *(("method", name) for name in ("auto", "householder", "cholesky",
+                                                                                              "elimination"))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("keyword", "value"), NAMED)
+def test_settings_by_name_are_kept(keyword, value):
+    found = salnb.lyapunov_spectrum(lambda x: x / 2, torch.ones(2, dtype=torch.float64), n_steps=2, **{keyword: value})
+    assert found.exponents.tolist() == pytest.approx([-math.log(2)] * 2, abs=1e-9)  # differences have ten digits
+    assert f'"{value}"' in inspect.getdoc(salnb.lyapunov_spectrum)
+    if keyword == "jvp":
+        salnb.covariant_vectors(lambda x: x / 2, torch.ones(2), n_steps=2, n_warmup=0, n_after=0, jvp=value)
 
 
 def test_attributes_and_properties():

@@ -7,7 +7,6 @@ and the parsed pages when the last build was not a clean one.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -16,27 +15,16 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from tools.execution import BUILD, CACHE, COMPUTED_FROM, RECORD, fill, fingerprint
 from tools.pages import complaints
 from tools.take_home import behind_the_buttons
 from tools.tree import HTML, ROOT, pages, write_text
 
-BUILD = Path("_build")
-COMPUTED_FROM = ("salnb/**/*.py", "book/claims.toml", "book/results/**/*", "requirements.txt")
 RENDERED_FROM = (
     "_config.yml", "_toc.yml", "pyproject.toml", "tools/sphinx_ext.py", "book/web/**/*", "book/references.bib",
 )  # fmt: skip
 # Not `jupyter-book` itself: the first line of that script holds the path of the interpreter, and breaks at a space.
 JUPYTER_BOOK = ("-c", "from jupyter_book.cli.main import main; main()")
-
-
-def fingerprint(root: Path, patterns: Iterable[str]) -> str:
-    """A hash over names and contents of the files that match."""
-    digest = hashlib.sha256()
-    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    for path in sorted(path for path in found if "__pycache__" not in path.parts):
-        name, content = path.relative_to(root).as_posix().encode(), path.read_bytes()
-        digest.update(b"%d %s %d " % (len(name), name, len(content)) + content)
-    return digest.hexdigest()
 
 
 def stale(root: Path) -> list[Path]:
@@ -47,9 +35,9 @@ def stale(root: Path) -> list[Path]:
         path = build / record
         return not path.is_file() or path.read_text().strip() != fingerprint(root, patterns)
 
-    code_changed = differs("computed-from", COMPUTED_FROM)
+    code_changed = differs(RECORD.name, COMPUTED_FROM)
     if code_changed:
-        gone += [build / ".jupyter_cache", build / "jupyter_execute"]
+        gone += [root / CACHE, build / "jupyter_execute"]
     if code_changed or differs("rendered-from", RENDERED_FROM):
         gone += [build / ".doctrees", root / HTML]
     return [path for path in gone if path.exists()]
@@ -64,9 +52,10 @@ def main(root: Path = ROOT) -> int:
     (root / BUILD).mkdir(exist_ok=True)
     computed, rendered = (fingerprint(root, patterns) for patterns in (COMPUTED_FROM, RENDERED_FROM))
     # From here on the cache holds outputs of this code, finished or not. Good pages are recorded at the end.
-    write_text(root / BUILD / "computed-from", computed + "\n")
+    write_text(root / RECORD, computed + "\n")
     (root / BUILD / "rendered-from").unlink(missing_ok=True)
 
+    fill(root)
     code = subprocess.call([sys.executable, *JUPYTER_BOOK, "build", ".", "--warningiserror", "--keep-going"], cwd=root)
     if code:
         print("\nThe book did not build: see the warnings and errors above.", file=sys.stderr)

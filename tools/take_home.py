@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -85,11 +86,17 @@ def wheel_with(files: dict[str, bytes], results: set[str]) -> bytes:
     return packed.getvalue()
 
 
+@cache
+def as_text(wheel: bytes) -> str:
+    """The wheel compressed, in letters; kept, because most chapters carry the same one, and each takes a second."""
+    return base64.b85encode(lzma.compress(wheel, preset=9)).decode()
+
+
 def cell_source(notebook: nbformat.NotebookNode, files: dict[str, bytes], version: str, address: str) -> str:
     """The code of the first cell: the program, then what it unpacks."""
     stored = {Path(name).stem for name in files if name.startswith(RESULTS) and name.endswith(".json")}
     wheel = wheel_with(files, drawn_results(notebook, stored) | ALWAYS & stored)
-    text = base64.b85encode(lzma.compress(wheel, preset=9)).decode()
+    text = as_text(wheel)
     whole = "\n".join(code_of(notebook))
     needed = (*NEEDED, *(name for name, words in ALSO.items() if words.search(whole)))
     release = f"salnb @ git+{address}@v{version}" if address else ""

@@ -14,8 +14,18 @@ def rk4_step(field: Field, dt: float) -> Callable[..., Tensor]:
     .. math:: x(t + dt) = x + \tfrac{dt}{6}\,(k_1 + 2 k_2 + 2 k_3 + k_4), \qquad k_1 = F(x),\ k_2 = F(x + \tfrac{dt}{2} k_1),\
         k_3 = F(x + \tfrac{dt}{2} k_2),\ k_4 = F(x + dt\,k_3)
 
-    Give the same dt to ``lyapunov_spectrum(step, x, dt=dt)``: its exponents are then in nats per unit of time. Every other
-    integrator is a step as well: with torchdiffeq, ``lambda x: odeint(field, x, torch.tensor([0.0, dt]), method="rk4")[-1]``.
+    Give the same dt to ``lyapunov_spectrum(step, x, dt=dt)``: its exponents are then in nats per unit of time.
+
+    Every other integrator that PyTorch can differentiate is a step as well. With torchdiffeq, whose fields are F(t, x)::
+
+        times = torch.tensor([0.0, dt], dtype=x.dtype)
+        step = lambda x: odeint(lambda t, x: field(x), x, times)[-1]
+
+    Its ``dopri5`` chooses its own steps. Keep its fine default tolerance: under a coarse one (``rtol=1e-3``) neighbors take other
+    steps, so that the result bends more than its derivative knows, and the run is refused. It is differentiated backward, one
+    number of the state after the other, and so are ``odeint_adjoint`` and other adaptive methods. Methods of fixed steps, such as
+    ``method="rk4"``, are differentiated forward, and serve ``finite_time_exponents(..., create_graph=True)`` too. Its
+    ``scipy_solver`` leaves PyTorch, and needs ``jvp="finite-difference"``. The systems of a batch share adaptive steps.
 
     Args:
         field: F(x) for x (..., N), or F(x, u) with an input u that stays the same during the step; (..., N).

@@ -20,6 +20,10 @@ def lin(n=8):
     return nn.Linear(n, 8)
 
 
+def part(activation):
+    return nn.Sequential(lin(), activation(), lin(), activation())
+
+
 class Swish(nn.Module):
     def forward(self, x):
         return x * torch.sigmoid(x)
@@ -52,6 +56,9 @@ class Block(nn.Module):
 S, T = nn.Sequential, nn.Tanh
 MODELS = {
     "nested": (lambda: S(lin(4), T(), S(lin(), T()), S(lin(), T()), nn.Linear(8, 1)), 3),
+    "parts in a row": (lambda: S(lin(4), T(), part(T), part(T), nn.Linear(8, 1)), 5),
+    "parts unpacked": (lambda: S(lin(4), nn.SiLU(), *part(nn.SiLU), lin(), T(), nn.Linear(8, 1)), 4),
+    "two of a kind": (lambda: S(lin(4), nn.SiLU(), lin(), nn.SiLU(), nn.Linear(8, 1)), 2),
     "backbone": (lambda: S(S(lin(4), T(), lin(), T(), lin(), T()), nn.Linear(8, 1)), 3),
     "several kinds": (lambda: S(lin(4), T(), lin(), nn.SiLU(), lin(), nn.SiLU(), nn.Linear(8, 1)), 3),
     "at the end": (lambda: S(lin(4), nn.ELU(), lin(), nn.ELU(), nn.Linear(8, 1), nn.Sigmoid()), 3),

@@ -150,7 +150,7 @@ def test_with_an_address_links_lead_there(tmp_path, files) -> None:
 
 
 def test_too_many_results_are_refused(tmp_path, files) -> None:
-    noise = bytes(range(256)) * 40_000
+    noise = bytes(range(256)) * 4_000  # a megabyte, more than the 700 kB that a first cell may take
     heavy = {**files, "salnb/data/results/heavy.json": __import__("random").Random(0).randbytes(len(noise))}
     with pytest.raises(ValueError, match="first cell takes .* bytes"):
         written(tmp_path, heavy, "read_results('heavy')")

@@ -1,6 +1,7 @@
 """A step may be written as one likes: the exponents are those of the function, or a sentence says why not."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -88,6 +89,15 @@ def of_parts(step):
     return plain
 
 
+STEPS = 10
+
+
+@cache
+def in_a_batch(name, k, dtype):
+    step, start, _ = SYSTEMS[name]
+    return lyapunov_spectrum(step, torch.tensor([start], dtype=dtype), n_steps=STEPS, k=k)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, D])
 @pytest.mark.parametrize("k", [1, None])
 @pytest.mark.parametrize("way", [unbatched, by_slices, in_place, of_parts])
@@ -95,18 +105,19 @@ def of_parts(step):
 def test_however_it_is_written_a_step_has_the_same_exponents(name, way, k, dtype):
     step, start, volume = SYSTEMS[name]
     state = torch.tensor(start, dtype=dtype)
-    expected = lyapunov_spectrum(step, state[None], n_steps=40, k=k)
-    before = state.clone()
-    found = lyapunov_spectrum(way(step), state, n_steps=40, k=k)
+    expected, before = in_a_batch(name, k, dtype), state.clone()
+    found = lyapunov_spectrum(way(step), state, n_steps=STEPS, k=k)
     assert torch.equal(state, before) and found.state.dtype == found.tangents.dtype == dtype
-    # The same operations in another order; 40 steps of the wildest of these make a difference grow by less than e^28.
-    tolerance = rounding(dtype, 40, 1e3)
+    # The same operations in another order, less than 30 a step. 1e3 is what a difference in the state may grow by in these ten
+    # steps, e^0.7 a step: by Henon's map e^0.42 on average, by the others less.
+    tolerance = rounding(dtype, 3 * STEPS, 1e3)
     torch.testing.assert_close(found.exponents, expected.exponents[0], rtol=0, atol=tolerance)
     if k is None and volume is not None:
         # Of the flow itself; a Runge-Kutta step multiplies volumes as exp(h tr J) up to (h |J|)^5 / 5!, |J| about 30.
         method = 0.3**5 / 120 if name == "Lorenz" else 0
-        assert found.sum().item() == pytest.approx(volume, abs=40 * rounding(dtype, 9) + method)
-    assert torch.equal(found.exponents, lyapunov_spectrum(way(step), state, n_steps=40, k=k).exponents)
+        assert found.sum().item() == pytest.approx(volume, abs=STEPS * rounding(dtype, 9) + method)
+    if name == "Henon":
+        assert torch.equal(found.exponents, lyapunov_spectrum(way(step), state, n_steps=STEPS, k=k).exponents)
 
 
 @pytest.mark.parametrize("way", [by_slices, in_place])
@@ -122,12 +133,12 @@ def test_in_place_in_a_batch_and_at_rare_reductions(way, given):
 
 def test_in_place_on_the_way_to_covariant_vectors_and_over_given_steps():
     step, start = SYSTEMS["Lorenz"][0], torch.tensor(SYSTEMS["Lorenz"][1], dtype=D)
-    for n_warmup in (0, 30):
-        given = {"n_steps": 20, "n_warmup": n_warmup, "n_after": 30}
+    for n_warmup in (0, 6):
+        given = {"n_steps": 6, "n_warmup": n_warmup, "n_after": 6}
         found, expected = (covariant_vectors(s, start, **given) for s in (in_place(step), step))
         torch.testing.assert_close(found.states, expected.states, rtol=0, atol=1e-12)
         torch.testing.assert_close(found.vectors, expected.vectors, rtol=0, atol=1e-9)
-    pair = [finite_time_exponents(s, start, n_steps=20) for s in (in_place(step), step)]
+    pair = [finite_time_exponents(s, start, n_steps=6) for s in (in_place(step), step)]
     torch.testing.assert_close(*pair, rtol=0, atol=1e-12)
     assert start.tolist() == SYSTEMS["Lorenz"][1]
 
@@ -167,7 +178,7 @@ FLAT = {
 def test_what_does_not_change_with_its_argument_has_only_dead_directions(kind, lead, start, dtype):
     state = torch.zeros(*lead, 5, dtype=dtype) if start == "zeros" else random(*lead, 5).to(dtype)
     for given in ({"k": 1}, {"k": 3}, {}, {"qr_every": "auto"}, {"method": "cholesky"}, {"method": "elimination"}):
-        found = lyapunov_spectrum(FLAT[kind], state, n_steps=12, **given)
+        found = lyapunov_spectrum(FLAT[kind], state, n_steps=6, **given)
         assert found.exponents.isneginf().all() and found.exponents.shape == (*lead, given.get("k", 5))
         assert found.state.dtype == dtype
     assert finite_time_exponents(FLAT[kind], state, n_steps=3).isneginf().all()

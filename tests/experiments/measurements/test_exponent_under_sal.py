@@ -61,7 +61,12 @@ def test_results_resume_where_they_were_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "claim_figures", dict)
     wanted = [("runs", "a", {**SMALL, "n_hidden": 10}), ("runs", "b", {**SMALL, "n_hidden": (6, 8)})]
     monkeypatch.setattr(store, "measurement_jobs", lambda: iter(wanted))
-    made = []
+    # One architecture of each kind and one layer, where the paper's scale has 18 and nine.
+    layer = dict(store.LAYERS[0], width=6, replicas=2, samples=20, size=0.1)
+    for name, few in {"FLAT": [(10, 0.3)], "RINGS": [((6, 8), 1.0)], "LAYERS": [layer]}.items():
+        monkeypatch.setattr(store, name, few)
+    monkeypatch.setattr(store, "predicted_offset", lambda n, **given: predicted.append(n) or predicted_offset(n, **given))
+    made, predicted = [], []
 
     def interrupted(**arguments):
         if made:
@@ -78,8 +83,10 @@ def test_results_resume_where_they_were_interrupted(tmp_path, monkeypatch):
     assert [m["n_hidden"] for m in made] == [10, (6, 8)]  # the first was not run again
     stored = json.loads((tmp_path / "runs.json").read_text())["b"]
     assert stored["provenance"]["version"] and stored["seconds"] > 0 and stored["settings"]["seed"] == SMALL["seed"]
+    assert store.read("exponent_offsets")["10, 0.3"]["samples"] == store.PREDICTED
+    assert store.read("transmission")["tanh, 6"]["settings"] == layer
     store.run_all(progress=False)
-    assert len(made) == 2
+    assert len(made) == 2 and predicted == [10, (6, 8)]  # nothing of it was run again
 
 
 def test_every_job_has_seeds_of_its_own_and_its_stored_run_is_the_one_asked_for():

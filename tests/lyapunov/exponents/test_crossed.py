@@ -15,7 +15,7 @@ METHODS, INTERVALS = ("householder", "cholesky", "elimination"), (1, 2, "auto")
 CROSSED = list(itertools.product(METHODS, INTERVALS))
 
 
-@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("lead", [(), (2, 3)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("method", "every"), CROSSED)
 def test_triangular_maps_read_their_diagonal(method, every, dtype, lead, device):
@@ -33,7 +33,7 @@ def test_triangular_maps_read_their_diagonal(method, every, dtype, lead, device)
         torch.testing.assert_close(found.exponents, expected, rtol=0, atol=rounding(dtype, 3 * 40, 8**2 if every == 2 else 8))
 
 
-GIVEN = {"n_steps": 200, "n_warmup": 400}
+GIVEN = {"n_steps": 64, "n_warmup": 400}
 
 
 @pytest.fixture(scope="module")

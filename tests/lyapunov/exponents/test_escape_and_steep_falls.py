@@ -2,12 +2,13 @@
 
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
 
 from salnb import covariant_vectors, finite_time_exponents, lyapunov_spectrum
-from tests.problems import random
+from tests.problems import lorenz_rk4, random
 
 D = torch.float64
 MATRIX = 0.8 * torch.tensor([[1.1, 0.3, 0.0], [0.2, 0.5, 0.1], [0.0, 0.4, 0.3]], dtype=D)
@@ -28,7 +29,7 @@ def to_infinity(x):
 @pytest.mark.parametrize("step", [cubic, to_infinity])
 @pytest.mark.parametrize(("method", "every", "history"), list(itertools.product(METHODS, (1, 2, "auto"), (True, False))))
 def test_what_escapes_has_no_exponents_and_leaves_the_others_alone(method, every, history, step):
-    given = {"n_steps": 30, "method": method, "qr_every": every, "history": history}
+    given = {"n_steps": 20, "method": method, "qr_every": every, "history": history}
     found = lyapunov_spectrum(step, torch.cat([CALM, WILD]), **given)
     alone = lyapunov_spectrum(step, CALM, **given)
     assert found.exponents[2:].isnan().all()
@@ -70,20 +71,37 @@ def sampled_lorenz(time: float, h: float = 0.04):
 
 
 def test_a_flow_sampled_within_its_digits_has_all_exponents():
-    found = lyapunov_spectrum(sampled_lorenz(0.4), torch.tensor([[1.0, 1.0, 20.0]]), n_steps=20, dt=0.4)
+    found = lyapunov_spectrum(sampled_lorenz(0.4), torch.tensor([[1.0, 1.0, 20.0]]), n_steps=5, dt=0.4)
     assert found.sum().item() == pytest.approx(-41 / 3, abs=0.1)
+
+
+def test_a_flow_looked_at_once_a_unit_of_time_in_pytorchs_default_dtype():
+    """A direction that shrinks by e^-14.6 between two reductions is alive: its exponent, or NaN and a warning, never -inf."""
+    start = torch.tensor([[1.0, 1.0, 20.0]])
+    exact = lyapunov_spectrum(lorenz_rk4(0.04), start.double(), n_steps=50, dt=0.04, history=False).exponents[0]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        stroboscopic = lyapunov_spectrum(sampled_lorenz(1.0), start, n_steps=2, dt=1.0).exponents[0]
+        rare = lyapunov_spectrum(sampled_lorenz(0.04), start, n_steps=50, dt=0.04, qr_every=25).exponents[0]
+    for found, words in ((stroboscopic, "step: 1 of 3 directions"), (rare, "qr_every: 25 steps")):
+        # float32 moves the state by 1e-7 a step, and 2 units of time let that grow by e^2 or so, in the fastest stretches e^7.
+        torch.testing.assert_close(found[:2], exact[:2], rtol=0, atol=0.05)
+        told = [warning for warning in said if words in str(warning.message)]
+        assert abs(found[2] - exact[2]) < 0.3 or (told and not found[2].isneginf())
 
 
 def test_a_flow_sampled_beyond_its_digits_has_nan_and_a_warning_and_never_minus_infinity():
     start = torch.tensor([[1.0, 1.0, 20.0]])
     with pytest.warns(RuntimeWarning, match="step: 1 of 3 directions shrink in one step .* torch.float32 hold") as seen:
-        found = lyapunov_spectrum(sampled_lorenz(1.4), start, n_steps=8, dt=1.4)
-    assert len(seen) == 1 and seen[0].filename == __file__
-    exact = lyapunov_spectrum(sampled_lorenz(1.4), start.double(), n_steps=8, dt=1.4).exponents
+        found = lyapunov_spectrum(sampled_lorenz(1.4), start, n_steps=3, dt=1.4)
+    ours = [warning for warning in seen if warning.category is RuntimeWarning]  # PyTorch has others, at its first derivative
+    assert len(ours) == 1 and ours[0].filename == __file__
+    # The same flow by single steps with the derivative written by hand, as long and in double precision.
+    exact = lyapunov_spectrum(lorenz_rk4(0.04), start.double(), n_steps=3 * 35, dt=0.04, history=False).exponents
     assert exact.sum().item() == pytest.approx(-41 / 3, abs=0.1)  # of the flow; Runge-Kutta's is (0.04 |J|)^5 / 5! / 0.04
     assert found.exponents[0, 2].isnan() and found.exponents[0, :2].tolist() == pytest.approx(exact[0, :2].tolist(), abs=0.3)
     with pytest.warns(RuntimeWarning, match="step: 1 of 3 directions shrink in one step"):
-        over = finite_time_exponents(sampled_lorenz(1.4), start, n_steps=4, dt=1.4)
+        over = finite_time_exponents(sampled_lorenz(1.4), start, n_steps=2, dt=1.4)
     assert over[0, 2].isnan() and torch.isfinite(over[0, :2]).all()
 
 

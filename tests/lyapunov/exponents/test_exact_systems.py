@@ -148,6 +148,6 @@ def test_chaotic_tanh_network_lies_just_below_the_mean_field_value(gain, value):
     """A network of 500 lies 0 to 0.019 below the value for infinitely many (references.md), give or take these eight draws."""
     matrix = gaussian(500, gain, replicas=(8,)).float()
     start = random(8, 500).float()
-    found = lyapunov_spectrum(tanh_step(matrix), start, n_steps=600, n_warmup=200, k=1, history=False).exponents
+    found = lyapunov_spectrum(tanh_step(matrix), start, n_steps=300, n_warmup=100, k=1, history=False).exponents
     error = sampling(found.std().item(), 8)
     assert -error < value - found.mean().item() < 0.019 + error and error < 0.03

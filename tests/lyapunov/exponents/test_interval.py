@@ -1,6 +1,7 @@
 """The automatic QR interval: as rare as it may be, repeated where it was too rare, and never at the tail's expense."""
 
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -80,13 +81,21 @@ def test_a_sudden_leap_out_of_the_range_of_numbers_is_no_death_and_no_overflow(s
     assert len(watched.asked) < 1.5 * 2700, "found out at once, not by trying every interval in turn"
 
 
+CALM = factors((1340, 0.01, -0.02))
+
+
+@pytest.fixture(scope="module")
+def calm_at_every_step():
+    return run(CALM).exponents, of_stretching(CALM)
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_calm_systems_are_looked_at_rarely_and_no_step_is_done_twice(method):
-    inputs, watched = factors((1340, 0.01, -0.02)), Watched()
+def test_calm_systems_are_looked_at_rarely_and_no_step_is_done_twice(method, calm_at_every_step):
+    inputs, watched, (exact, known) = CALM, Watched(), calm_at_every_step
     found = run(inputs, watched, qr_every="auto", method=method)
     assert len(watched.asked) == 1340 and len(found.history) < 1280 / 20
-    digits = of_stretching(inputs, qr_every="auto", method=method) + of_stretching(inputs)
-    torch.testing.assert_close(found.exponents, run(inputs).exponents, rtol=0, atol=digits)
+    digits = of_stretching(inputs, qr_every="auto", method=method) + known
+    torch.testing.assert_close(found.exponents, exact, rtol=0, atol=digits)
     assert digits < 1e-7
 
 
@@ -100,23 +109,30 @@ def test_a_strongly_stretching_map_is_never_left_alone(method):
     assert digits < 1e-4  # a step spreads them by 10¹⁰: six digits of sixteen are left to the last one
 
 
+@cache
+def chaotic_at_every_step(dtype):
+    """A chaotic network, and its run with a look at every step, with what rounding may do to it."""
+    matrix, state = gaussian(48, 2.0, seed=2).to(dtype), random(48).to(dtype)
+    given = {"n_steps": 300, "method": "householder"}
+    step = tanh_step(matrix)
+    return matrix, state, lyapunov_spectrum(step, state, **given).exponents, kept(step, state, **given)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("method", METHODS)
 def test_auto_keeps_the_tail_of_a_chaotic_network(method, dtype):
     """The sum is the mean log determinant whatever the frame, so it tells at once when the smallest exponents are noise."""
-    matrix, state = gaussian(48, 2.0, seed=2).to(dtype), random(48).to(dtype)
+    matrix, state, exact, there = chaotic_at_every_step(dtype)
     step, logs, x = tanh_step(matrix), [], state
     found = lyapunov_spectrum(step, state, n_steps=300, qr_every="auto", method=method)
     for _ in range(300):
         x = step(x)
         logs.append((1 - x.square()).double().log().sum() + torch.linalg.slogdet(matrix.double())[1])
     assert torch.equal(found.state, x)
-    here, there = (kept(step, state, n_steps=300, **given)
-                   for given in ({"qr_every": "auto", "method": method}, {"method": "householder"}))  # fmt: skip
+    here = kept(step, state, n_steps=300, qr_every="auto", method=method)
     # The slopes 1 − x² lose digits where a neuron saturates, the exponents as much as the sum that they are compared with.
     slopes = 48 * torch.finfo(dtype).eps / float((1 - x.square()).min())
     assert found.sum().item() == pytest.approx(float(torch.stack(logs).mean()), abs=here.sum + slopes)
-    exact = lyapunov_spectrum(step, state, n_steps=300, method="householder").exponents
     torch.testing.assert_close(found.exponents, exact, rtol=0, atol=here.exponents + there.exponents)
     assert here.exponents < (1e-5 if dtype == torch.float64 else 0.3)
 

@@ -42,9 +42,19 @@ def normalized() -> nn.Sequential:
 MODELS = {"experts": Experts, "deep": lambda: DeepNet(8, 16, 2, 4, gain=0.5), "rows": normalized, "whole rows": normalized}
 
 
-def train(rank: int, path: str, case: str, steps: int, results) -> None:
+STEPS = {"plain": 100, "inner": 100, "deep": 100, "experts": 100, "rows": 100, "whole": 5, "whole rows": 5, "nan": 8}
+
+
+def train_all(rank: int, folder: str) -> None:
+    """One process. Most of its time goes into importing PyTorch, so that it has all cases one after the other."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=WORLD)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
+    torch.save({case: train(rank, case, steps) for case, steps in STEPS.items()}, f"{folder}/{rank}")
+    dist.destroy_process_group()
+
+
+def train(rank: int, case: str, steps: int) -> tuple[dict, dict]:
+    """The state and the sensitivities after so many steps."""
     torch.manual_seed(0)
     model = MODELS.get(case, sequential)().double()
     ddp = DistributedDataParallel(model, find_unused_parameters=case == "experts")
@@ -66,47 +76,48 @@ def train(rank: int, path: str, case: str, steps: int, results) -> None:
             sal.gate_gradients_()
         optimizer.step()
         sal.step()
-    results[rank] = {name: value.clone() for name, value in model.state_dict().items()}
-    results[f"sensitivity {rank}"] = {name.removeprefix("module."): value.clone() for name, value in sal.sensitivity.items()}
-    dist.destroy_process_group()
+    sensitivity = {name.removeprefix("module."): value.clone() for name, value in sal.sensitivity.items()}
+    return {name: value.clone() for name, value in model.state_dict().items()}, sensitivity
 
 
-def together(tmp_path, case: str, steps: int) -> dict:
-    with mp.Manager() as manager:
-        results = manager.dict()
-        mp.spawn(train, args=(str(tmp_path / "meeting"), case, steps, results), nprocs=WORLD)
-        return dict(results)
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> list[dict]:
+    """What each process has after each case."""
+    folder = tmp_path_factory.mktemp("processes")
+    mp.spawn(train_all, args=(str(folder),), nprocs=WORLD)
+    return [torch.load(folder / str(rank)) for rank in range(WORLD)]
 
 
 @pytest.mark.parametrize("case", ["plain", "inner", "deep", "experts", "rows"])
-def test_all_processes_have_the_same_weights_to_the_bit_after_100_steps_on_different_data(case, tmp_path):
-    results = together(tmp_path, case, 100)
+def test_all_processes_have_the_same_weights_to_the_bit_after_100_steps_on_different_data(case, results):
+    (weights, sensitivity), (others, other_sensitivity) = (each[case] for each in results)
     torch.manual_seed(0)
-    begun = MODELS.get(case, sequential)()
-    for name, value in results[0].items():
-        assert torch.equal(value, results[1][name]), name
-    assert not torch.equal(results[0][[*begun.state_dict()][2]], begun.double().state_dict()[[*begun.state_dict()][2]])
-    for name, average in results["sensitivity 0"].items():
-        assert torch.equal(average, results["sensitivity 1"][name]), name
+    begun = MODELS.get(case, sequential)().double().state_dict()
+    assert list(weights) == list(begun)
+    for name, value in weights.items():
+        assert torch.equal(value, others[name]), name
+    assert not torch.equal(weights[[*begun][2]], begun[[*begun][2]])
+    for name, average in sensitivity.items():
+        assert torch.equal(average, other_sensitivity[name]), name
 
 
 @pytest.mark.parametrize("case", ["whole", "whole rows"])
-def test_a_step_of_two_processes_is_the_step_of_one_with_all_samples(case, tmp_path):
-    results = together(tmp_path, case, 5)
+def test_a_step_of_two_processes_is_the_step_of_one_with_all_samples(case, results):
+    weights, sensitivity = results[0][case]
     torch.manual_seed(0)
     model, data = MODELS.get(case, sequential)().double(), torch.Generator().manual_seed(1)
     sal = SAL(model, lr=1e-2)
-    for _ in range(5):
+    for _ in range(STEPS[case]):
         model(torch.randn(2 * WORLD, 16, 8, dtype=torch.float64, generator=data).flatten(0, 1))
         sal.step()
     for name, value in model.state_dict().items():
         # Sums over 64 samples in another order: a few units in the last place of each of 5 steps.
-        torch.testing.assert_close(results[0][name], value, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(weights[name], value, rtol=1e-12, atol=1e-12)
     for name, average in sal.sensitivity.items():
-        torch.testing.assert_close(results["sensitivity 0"][name], average, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(sensitivity[name], average, rtol=1e-12, atol=1e-12)
 
 
-def test_a_pass_that_is_not_finite_in_one_process_does_not_separate_them(tmp_path):
-    results = together(tmp_path, "nan", 8)
-    for name, value in results[0].items():
-        assert torch.equal(value, results[1][name]) and bool(value.isfinite().all()), name
+def test_a_pass_that_is_not_finite_in_one_process_does_not_separate_them(results):
+    (weights, _), (others, _) = (each["nan"] for each in results)
+    for name, value in weights.items():
+        assert torch.equal(value, others[name]) and bool(value.isfinite().all()), name
