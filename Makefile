@@ -13,6 +13,8 @@ export MPLCONFIGDIR := $(HERE)/config/matplotlib
 export PYTHONNOUSERSITE := 1
 # The networks are small: a second thread gains them nothing, and costs much where several programs share the cores.
 book test results notebooks bench: export OMP_NUM_THREADS ?= 1
+# Every slider is moved to both of its ends while a chapter is executed, as the tests do, which then need not execute it again.
+book: export SALNB_DRIVE_WIDGETS := 1
 unexport MPLBACKEND PYTHONPATH PYTHONHOME SALNB_STATIC
 
 .DEFAULT_GOAL := help

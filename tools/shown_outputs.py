@@ -5,7 +5,7 @@ pytest -p tools.shown_outputs --nbval ...     as `make test` does
 nbval executes every chapter and compares each output with the one that the notebook stores. Here the same comparison is made
 with what the book's cache holds, but only where executing again could show nothing else: the same library, stored results,
 code, versions and processor settings, and every slider moved to both of its ends. `tools.execution.shown` decides; where it says
-no, nbval executes as ever. `SALNB_DRIVE_WIDGETS=1 make book` leaves such a cache; `make book` alone does not move the sliders.
+no, nbval executes as ever. `make book` leaves such a cache.
 """
 
 from __future__ import annotations
