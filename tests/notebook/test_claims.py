@@ -11,7 +11,7 @@ SEVEN = [*MEASURED, "depth-300", "lag-300", "beats-spectral-radius"]
 GEOMETRY = ["power-law", "power-law-learned", "local-beats-backpropagation", "local-beats-decay", "local-noise",
             "local-less-accurate", "decay-beats-jacobian", "steeper-is-more-robust", "local-smoother", "one-frontier",
             "exponent-floats"]  # fmt: skip
-PRACTICE = ["own-model-start", "own-model-line", "own-model-cost"]
+PRACTICE = ["own-model-start", "own-model-line", "own-model-cost", "flossing-directions", "flossing-lag", "flossing-alone"]
 EDGE = {"id": "edge", "measure": "maximum exponent", "unit": "nats per step", "of": "networks", "verdict": "confirmed",
         "confirm": [-0.05, 0.05], "refute": [[-math.inf, -0.1], [0.1, math.inf]]}  # fmt: skip
 
