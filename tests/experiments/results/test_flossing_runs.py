@@ -60,10 +60,11 @@ def test_the_product_is_measured_at_fresh_sequences_of_its_own_length():
     net = flossing_runs.recurrent_net("tanh", 6, 6, 4, gain=1.0, init="orthogonal", lag=9, replicas=2,
                                       generator=torch.Generator().manual_seed(0))  # fmt: skip
     with torch.no_grad():
-        net.input.weight.zero_()  # at the state 0 an orthogonal network keeps everything
+        net.input.weight.zero_()  # the state stays 0, where an orthogonal network treats all directions alike
+        net.recurrent[0].weight.mul_(0.5)
     logs = flossing_runs.log_singular_values(net, settings)
     room = 10 * 6 * torch.finfo(torch.float32).eps  # ten float32 matrices, each orthogonal to its rounding
-    torch.testing.assert_close(logs, torch.zeros(2, 2, 6, dtype=torch.float64), rtol=0, atol=room)
+    torch.testing.assert_close(logs, torch.full((2, 2, 6), 10 * math.log(0.5), dtype=torch.float64), rtol=0, atol=room)
     assert torch.equal(kept_directions(logs), torch.full((2,), 6.0, dtype=torch.float64))
 
 
