@@ -33,6 +33,7 @@ ARMS = {
     "SAL, then flossing": dict(init="gaussian", sal=True, flossing=True),
 }
 LONG_ARM = "SAL, longer"  # at the rate of SAL; all else is as there
+COMMON_RATE = 1e-3  # SAL once more at this rate, after a look: the selected one did worse on the networks that count
 SIZES = dict(task="temporal_order", lag=60, n_hidden=32)
 FLOSSING = dict(k=16, steps=80, lr=3e-3, batch=1)  # found on other networks, before the runs that count
 LEARNING, LONGER = dict(steps=1500, batch=16), dict(steps=4500, batch=16)
@@ -57,6 +58,8 @@ def flossing_jobs() -> Iterator[tuple[str, dict]]:
         yield rates_name(arm), dict(settings_of(arm, how, LEARNING), networks=SELECTING, rates=list(RATES), seed=seed_of("rates"))
         yield arm, dict(settings_of(arm, how, LEARNING), networks=NETWORKS, seed=seed_of("networks"))
     yield LONG_ARM, dict(settings_of(LONG_ARM, ARMS["SAL"], LONGER), networks=NETWORKS, seed=seed_of("networks"))
+    again = f"SAL, rate {COMMON_RATE:g}"
+    yield again, dict(settings_of(again, ARMS["SAL"], LEARNING), networks=NETWORKS, seed=seed_of("networks"), lr=COMMON_RATE)
 
 
 def rates_name(arm: str) -> str:
@@ -74,7 +77,7 @@ def rate_of(arm: str, read: Callable[[str], dict]) -> float:
 def flossing_is_stored(name: str, settings: dict, read: Callable[[str], dict]) -> bool:
     """Whether a run has been made with these settings and at the rate that is selected now."""
     run = read(FILE).get(name, {})
-    return run.get("settings") == settings and ("rates" in settings or run["lr"] == rate_of(name, read))
+    return run.get("settings") == settings and ("rates" in settings or run["lr"] == (settings.get("lr") or rate_of(name, read)))
 
 
 def log_singular_values(net: TanhRNN, settings: dict) -> Tensor:
@@ -112,7 +115,7 @@ def run_flossing(name: str, settings: dict, read: Callable[[str], dict], folder:
     policy = replace(LAG, when="before") if settings["sal"] else None
     done = treated(net, problem, sal=policy, flossing=settings["flossing"], generator=torch.Generator().manual_seed(seed + 1))
     before = product_figures(net, settings)
-    rates = settings.get("rates") or [rate_of(name, read)]
+    rates = settings.get("rates") or [settings.get("lr") or rate_of(name, read)]
     found = []
     for lr in rates:
         path = folder / f"{name_of({**settings, 'lr': lr})}.pt"

@@ -49,7 +49,8 @@ def test_the_arms_differ_in_their_treatment_alone_and_what_selects_judges_nothin
         common = [{key: value for key, value in jobs[arm + end].items() if key not in treatment} for arm in flossing_runs.ARMS]
         assert all(settings == common[0] for settings in common)
     longer = {**jobs["SAL, longer"], "arm": "SAL", "learning": flossing_runs.LEARNING}
-    assert longer == jobs["SAL"] and flossing_runs.rates_name("SAL, longer") == "SAL, rates"
+    again = {**jobs["SAL, rate 0.001"], "arm": "SAL"}
+    assert again.pop("lr") == 1e-3 and again == longer == jobs["SAL"] and flossing_runs.rates_name("SAL, longer") == "SAL, rates"
     seeds = [[settings["seed"] for name, settings in jobs.items() if name.endswith("rates") is rates] for rates in (True, False)]
     # weights, sequences, learning and the looks take the four seeds from here on
     assert not {s + i for s in seeds[0] for i in range(4)} & {s + i for s in seeds[1] for i in range(4)}
@@ -80,7 +81,9 @@ def test_a_run_is_made_again_at_another_rate_or_with_other_settings():
     read = lambda file: runs  # noqa: E731
     assert rate_of("SAL", read) == flossing_runs.RATES[1] and flossing_is_stored("SAL", jobs["SAL"], read)
     assert not flossing_is_stored("SAL", {**jobs["SAL"], "networks": 8}, read)
+    runs["SAL, rate 0.001"] = dict(lr=1e-3, settings=jobs["SAL, rate 0.001"])
     runs["SAL, rates"]["accuracy"][0] = [1.0, 1.0]
+    assert flossing_is_stored("SAL, rate 0.001", jobs["SAL, rate 0.001"], read)  # this one has a rate of its own
     assert not flossing_is_stored("SAL", jobs["SAL"], read)
 
 
