@@ -33,7 +33,7 @@ ARMS = {
     "SAL, then flossing": dict(init="gaussian", sal=True, flossing=True),
 }
 LONG_ARM = "SAL, longer"  # at the rate of SAL; all else is as there
-COMMON_RATE = 1e-3  # SAL once more at this rate, after a look: the selected one did worse on the networks that count
+COMMON_RATE = 1e-3  # the arms with SAL once more at this rate, after a look: the one selected did worse on those that count
 SIZES = dict(task="temporal_order", lag=60, n_hidden=32)
 FLOSSING = dict(k=16, steps=80, lr=3e-3, batch=1)  # found on other networks, before the runs that count
 LEARNING, LONGER = dict(steps=1500, batch=16), dict(steps=4500, batch=16)
@@ -58,8 +58,9 @@ def flossing_jobs() -> Iterator[tuple[str, dict]]:
         yield rates_name(arm), dict(settings_of(arm, how, LEARNING), networks=SELECTING, rates=list(RATES), seed=seed_of("rates"))
         yield arm, dict(settings_of(arm, how, LEARNING), networks=NETWORKS, seed=seed_of("networks"))
     yield LONG_ARM, dict(settings_of(LONG_ARM, ARMS["SAL"], LONGER), networks=NETWORKS, seed=seed_of("networks"))
-    again = f"SAL, rate {COMMON_RATE:g}"
-    yield again, dict(settings_of(again, ARMS["SAL"], LEARNING), networks=NETWORKS, seed=seed_of("networks"), lr=COMMON_RATE)
+    for arm in ("SAL", "SAL, then flossing"):
+        again = f"{arm}, rate {COMMON_RATE:g}"
+        yield again, dict(settings_of(again, ARMS[arm], LEARNING), networks=NETWORKS, seed=seed_of("networks"), lr=COMMON_RATE)
 
 
 def rates_name(arm: str) -> str:
