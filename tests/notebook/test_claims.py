@@ -82,6 +82,11 @@ def test_check_shares_holds_counts_against_the_ledger(edge, capsys):
 INSIDE, WIDE, OUTSIDE = [0.001, -0.002, 0.003], [-0.3, 0.3, 0.0], [0.31, 0.32, 0.33]
 
 
+def test_one_group_is_not_called_the_worst(edge, capsys):
+    assert claims.check_groups("edge", {"a": INSIDE}) == "confirmed"
+    assert "worst" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("groups", "verdict", "worst"),
     [

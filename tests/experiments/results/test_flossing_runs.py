@@ -27,8 +27,10 @@ def test_small_runs_are_stored_in_the_form_that_the_chapter_reads(small, tmp_pat
     few = lambda name: name.startswith(("gain 1", "SAL, then flossing"))  # noqa: E731
     store.flossing_all(progress=False, only=few)
     runs = store.read("flossing")
-    assert list(runs) == ["gain 1, rates", "gain 1", "SAL, then flossing, rates", "SAL, then flossing"]
-    plain, both = runs["gain 1"], runs["SAL, then flossing"]
+    both = "SAL, then flossing"
+    assert list(runs) == ["gain 1, rates", "gain 1", f"{both}, rates", both, f"{both}, rate 0.001"]
+    plain, both, again = runs["gain 1"], runs[both], runs[f"{both}, rate 0.001"]
+    assert again["lr"] == 1e-3 and again["before"] == both["before"]
     for run in (plain, both):
         assert len(run["accuracy"]) == len(run["held"]) == len(run["before"]["directions"]) == 3 and run["lr"] in (1e-3, 1e-2)
         for figures in (run["before"], run["after"]):
