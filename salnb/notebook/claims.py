@@ -91,7 +91,7 @@ def check_groups(claim: str, groups: Mapping[str, Iterable[float]]) -> str:
         'N = 100'
     """
     found = group_figures(claim, groups)
-    where = f"worst of {len(found['groups'])} groups: {found['worst']} · "
+    where = f"worst of {len(found['groups'])} groups: {found['worst']} · " if len(found["groups"]) > 1 else ""
     return _compare(claim, found["mean"], lambda: tuple(found["interval"]), found["seeds"], where)
 
 
@@ -157,7 +157,7 @@ def _measured(entry: dict) -> str:
     mean, low, high = (_rounded(v) for v in (stored["mean"], *stored["interval"]))
     where = f"{stored['seconds']:.0f} s on {stored['device']}"
     what, n = entry["measure"], f"{stored['seeds']} {entry.get('of', 'seeds')}"
-    if "groups" in stored:
+    if len(stored.get("groups", ())) > 1:
         what += f"; worst of {len(stored['groups'])} groups, {stored['worst']}"
     return f"{what}: {mean} [{low}, {high}] {entry['unit']}; {n}; {where}"
 

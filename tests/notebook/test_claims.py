@@ -11,7 +11,7 @@ SEVEN = [*MEASURED, "depth-300", "lag-300", "beats-spectral-radius"]
 GEOMETRY = ["power-law", "power-law-learned", "local-beats-backpropagation", "local-beats-decay", "local-noise",
             "local-less-accurate", "decay-beats-jacobian", "steeper-is-more-robust", "local-smoother", "one-frontier",
             "exponent-floats"]  # fmt: skip
-PRACTICE = ["own-model-start", "own-model-line", "own-model-cost"]
+PRACTICE = ["own-model-start", "own-model-line", "own-model-cost", "flossing-directions", "flossing-lag", "flossing-alone"]
 EDGE = {"id": "edge", "measure": "maximum exponent", "unit": "nats per step", "of": "networks", "verdict": "confirmed",
         "confirm": [-0.05, 0.05], "refute": [[-math.inf, -0.1], [0.1, math.inf]]}  # fmt: skip
 
@@ -80,6 +80,11 @@ def test_check_shares_holds_counts_against_the_ledger(edge, capsys):
 
 
 INSIDE, WIDE, OUTSIDE = [0.001, -0.002, 0.003], [-0.3, 0.3, 0.0], [0.31, 0.32, 0.33]
+
+
+def test_one_group_is_not_called_the_worst(edge, capsys):
+    assert claims.check_groups("edge", {"a": INSIDE}) == "confirmed"
+    assert "worst" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Used by the experiment chapters, which draw what is stored, and by ``make results``, which runs what is missing.
 """
 
+from .flossing_runs import flossing_groups
 from .held_accuracy import count_held, first_success
 from .store import run_all, train_all
 from .verdicts import mismatch
@@ -10,6 +11,7 @@ from .verdicts import mismatch
 __all__ = [
     "count_held",
     "first_success",
+    "flossing_groups",
     "mismatch",
     "run_all",
     "train_all",

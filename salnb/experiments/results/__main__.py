@@ -5,7 +5,7 @@ import os
 
 import torch
 
-from .store import claim_figures, compare_all, own_model_all, remember_all, run_all, train_all, write
+from .store import claim_figures, compare_all, flossing_all, own_model_all, remember_all, run_all, train_all, write
 
 parser = argparse.ArgumentParser(prog="python -m salnb.experiments.results", description=__doc__)
 parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -19,4 +19,5 @@ if __name__ == "__main__":
     remember_all(progress=not given.quiet)
     compare_all(progress=not given.quiet, n_jobs=given.jobs)
     own_model_all(progress=not given.quiet)
+    flossing_all(progress=not given.quiet)
     write("claims", claim_figures())

@@ -22,6 +22,8 @@ from ..measurements.exponent_under_sal import follow_exponent, predicted_offset
 from ..measurements.layer_transmission import layer_growth
 from ..measurements.random_spectra import random_spectrum
 from ..training.sweeps import name_of
+from .flossing_runs import FILE as FLOSSING
+from .flossing_runs import flossing_is_stored, flossing_jobs, run_flossing
 from .own_model import FILE, is_stored, own_model_jobs, run_own_model
 from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, memory_jobs, train_one, training_jobs
 from .trained_memory import trained_memory
@@ -146,6 +148,15 @@ def own_model_all(progress: bool = True, only: Callable[[str], bool] = lambda na
         if not is_stored(name, settings, read):
             run = run_own_model(name, settings, read)
             write(FILE, {**read(FILE), name: {**run, "provenance": provenance()}})
+
+
+def flossing_all(progress: bool = True, only: Callable[[str], bool] = lambda name: True) -> None:
+    """The runs that compare SAL with gradient flossing and are missing; each is stored as soon as it is done."""
+    jobs = [(name, settings) for name, settings in flossing_jobs() if only(name)]
+    for name, settings in progress_bar(jobs, enabled=progress, label="flossing"):
+        if not flossing_is_stored(name, settings, read):
+            run = run_flossing(name, settings, read, FOLDER / ".partial")
+            write(FLOSSING, {**read(FLOSSING), name: {**run, "provenance": provenance()}})
 
 
 def compared(job: geometry.Job) -> tuple[geometry.Job, dict]:

@@ -6,6 +6,7 @@ Used by *Three hundred layers*, *Three hundred steps*, *SAL against a tuned spec
 
 from .baselines import deep_net, recurrent_net
 from .diagnostics import exponent_of
+from .flossing import floss, leading_exponents
 from .optimization import losses
 from .recipe import Policy
 from .record import TrainingRun
@@ -17,7 +18,9 @@ __all__ = [
     "TrainingRun",
     "deep_net",
     "exponent_of",
+    "floss",
     "grid",
+    "leading_exponents",
     "losses",
     "recurrent_net",
     "sweep",
