@@ -64,13 +64,15 @@ def difference_tangent_step(step: Callable) -> Callable:
         \qquad h\, |v|_\infty = \varepsilon^{1/3} \max(|x|_\infty, |f(x)|_\infty)
 
     It costs 1 + 2 k calls of the step. A tangent is right to about eps^(2/3) of its size, 4e-11 in float64 and 2e-5 in float32,
-    where the state's entries are of one size and the step is smooth over h.
+    where the state's entries are of one size and the step is smooth over h. Next to a jump, as of a remainder, the difference on
+    the side without the jump counts alone.
     """
 
     def tangent_step(state: Tensor, tangents: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         draws = Draws(state.device)
         following = called(step, state, inputs)
-        distance, moved = reach(state.dtype) * typical(state, following), []
+        size, moved = typical(state, following), []
+        distance = reach(state.dtype) * size
         for direction in tangents.unbind(-1):
             largest = direction.abs().amax(-1, keepdim=True)
             h = distance / torch.where(largest > 0, largest, 1.0)
@@ -78,7 +80,11 @@ def difference_tangent_step(step: Callable) -> Callable:
             for sign in (1, -1):
                 draws.rewind()
                 ends.append(called(step, state + sign * h * direction, inputs))
-            moved.append((ends[0] - ends[1]) / (2 * h))
+            ahead, behind = ends[0] - following, following - ends[1]
+            far, near = (side.abs().amax(-1, keepdim=True) for side in (ahead, behind))
+            jumps = torch.maximum(far, near) > torch.maximum(100 * torch.minimum(far, near), reach(state.dtype) ** 0.5 * size)
+            smooth = torch.where(far < near, ahead, behind) / h
+            moved.append(torch.where(jumps, smooth, (ends[0] - ends[1]) / (2 * h)))
         return following, torch.stack(moved, -1)
 
     tangent_step.differentiates = step
