@@ -107,8 +107,9 @@ def lyapunov_spectrum(
             growth over a short stretch, whatever the frame, is ``finite_time_exponents``.
         k: number of leading exponents, default all N.
         qr_every: steps between two QR decompositions, or "auto": as rarely as the digits of the smallest exponent allow;
-            where they turn out not to have been enough, the stretch is done again, more closely. Of 40 networks of 256
-            neurons at g = 2, 37 were right to 1e-9 nats a step and all to 4e-9; 1 gives 1e-10.
+            where they turn out not to have been enough, the stretch is done again, more closely. Of 390 tanh networks of 64
+            to 256 neurons at g = 1.5 and 2 all came to 1e-9 nats a step of a QR at every step; at larger g, where the slopes
+            lose digits, as near as two roundings of such a QR come to each other.
         inputs: (n_warmup + n_steps, ...), the drive, one entry a step; a tensor, an array or a list.
         dt: time per step, so that exponents come in nats per unit time.
         jvp: ``jvp(x, tangents[, u]) -> (next x, next tangents)`` with tangents (..., N, k), an analytic tangent step;
