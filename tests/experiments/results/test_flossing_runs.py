@@ -99,3 +99,12 @@ def test_claims_are_paired_differences_and_wait_for_their_runs():
     assert groups["flossing-alone"] == {"flossing": pytest.approx([0.1, 0.0])}
     del runs["SAL"]
     assert list(flossing_groups(lambda file: runs)) == ["flossing-alone"]
+
+
+def test_the_stored_runs_are_those_of_the_plan():
+    runs, last = store.read("flossing"), dict(flossing_jobs())
+    assert list(runs) == list(last)
+    for name, run in runs.items():
+        assert flossing_is_stored(name, store.as_stored(last[name]), store.read) and run["provenance"]["commit"], name
+        if not name.endswith(", rates"):
+            assert len(run["accuracy"]) == len(run["held"]) == len(run["before"]["directions"]) == 32
