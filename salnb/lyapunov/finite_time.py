@@ -90,7 +90,9 @@ def finite_time_exponents(
         if bool(noisy.any()):
             noise = place <= (dead + noisy).unsqueeze(-1)
             logs = logs.masked_fill(noise, torch.nan)
-            warn_of_noise(noise & (place > dead.unsqueeze(-1)), state.dtype, stacklevel=3)
+            told = (noise & (place > dead.unsqueeze(-1)))[..., :k]
+            if bool(told.any()):
+                warn_of_noise(told, state.dtype, stacklevel=3)
         logs = logs.masked_fill(place <= dead.unsqueeze(-1), -torch.inf).masked_fill(apart, torch.nan)[..., :k]
     if not create_graph:
         return logs / (n_steps * dt)
@@ -150,15 +152,15 @@ def rounding_of(columns: Tensor, triangle: Tensor, before: Tensor) -> tuple[Tens
     r"""How far rounding may have moved each column's diagonal (..., k) in R, and so its direction in Q, as a share of it; and the
     part of this that is this step's own.
 
-    .. math:: \rho_j = \sum_k \left(8 N \varepsilon + \rho'_k\right) |A_k|\, |(R^{-1})_{kj}|
+    .. math:: \rho_j = \sum_k \left(4 \sqrt N \varepsilon + \rho'_k\right) |A_k|\, |(R^{-1})_{kj}|
 
     The columns before it enter with their coefficients, which are large where they nearly depend on each other themselves, and
-    with the part ρ' by which the step ``before`` had turned them. The roundings of N² products add up as their root does. A
-    column with ρ ≥ 1 may be nothing but a combination of the others.
+    with the part ρ' by which the step ``before`` had turned them. The roundings of sums of N products add up as √N, so that a
+    quarter of ρ is what to expect: a column with ρ ≥ 1 may be nothing but a combination of the others.
     """
     size = torch.linalg.vector_norm(columns, dim=-2, keepdim=True)
     scaled = triangle / torch.where(size > 0, size, 1.0)
-    unit = 8 * columns.shape[-2] * torch.finfo(columns.dtype).eps
+    unit = 4 * columns.shape[-2] ** 0.5 * torch.finfo(columns.dtype).eps
     diagonal = scaled.diagonal(dim1=-2, dim2=-1).abs()
     scaled = scaled + torch.diag_embed(torch.where(diagonal < unit**2, unit**2, 0.0))  # zeros have no inverse
     identity = torch.eye(scaled.shape[-1], dtype=scaled.dtype, device=scaled.device).expand_as(scaled)
