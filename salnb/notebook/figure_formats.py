@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
-LARGEST_SVG = 60_000  # bytes; above, what is dense becomes an image
+ENOUGH = 1500  # points of a figure, some 40 KB; above, what is dense becomes an image
 DENSE = 150  # points; an artist with more is smaller, and as sharp, as an image
+MARGIN = 0.03  # inches around everything
 SHARPNESS = 180  # dots per inch of an image inside the SVG: at least two for each of the screen's
 PALETTE = 256  # colors of a PNG: a third of the size of all colors, and no difference to be seen in a diagram
 FOR_A_PHONE = "salnb-phone"  # the id of the group that holds the same figure once more, for a narrow page
@@ -43,7 +44,7 @@ def points_of(artist: "Artist") -> int:
 
     if isinstance(artist, Line2D):
         marked = artist.get_marker() not in ("", " ", "None", None)
-        # A path of thousands of points is simplified while it is drawn; a marker is an element of its own each time.
+        # A line is written point by point; a marker is an element of its own each time.
         return len(artist.get_xydata()) * (5 if marked else 1)
     if isinstance(artist, Collection):
         return max(len(artist.get_offsets()) * 5, sum(len(path.vertices) for path in artist.get_paths()))
@@ -51,15 +52,18 @@ def points_of(artist: "Artist") -> int:
 
 
 @contextmanager
-def dense_as_image(figure: "Figure", most: int = DENSE) -> Iterator[None]:
-    """Inside, what has more than so many points is drawn as an image; lines, letters and axes stay what they are."""
+def dense_as_image(figure: "Figure", enough: int = ENOUGH, most: int = DENSE) -> Iterator[None]:
+    """Inside, what has most points is drawn as an image, if all have too many; letters and axes stay what they are."""
     from matplotlib.collections import Collection
     from matplotlib.lines import Line2D
 
-    drawn = [artist for kind in (Line2D, Collection) for ax in figure.axes for artist in ax.findobj(kind)]
-    # Many small ones are as heavy as a large one.
-    total = sum(map(points_of, drawn))
-    dense = [artist for artist in drawn if points_of(artist) > most or (total > 20 * most and points_of(artist) > 20)]
+    drawn = [artist for ax in figure.axes for artist in ax.get_children() if isinstance(artist, (Line2D, Collection))]
+    points = {artist: points_of(artist) for artist in drawn}
+    dense = []
+    if sum(points.values()) > enough:
+        # Many small ones are as heavy as a large one: then those go, too.
+        left = sum(count for count in points.values() if count <= most)
+        dense = [artist for artist in drawn if points[artist] > (most if left <= enough else 20)]
     before = [(artist, artist.get_rasterized()) for artist in dense]
     for artist in dense:
         artist.set_rasterized(True)
@@ -70,23 +74,29 @@ def dense_as_image(figure: "Figure", most: int = DENSE) -> Iterator[None]:
             artist.set_rasterized(rasterized)
 
 
+@contextmanager
+def layout_done(figure: "Figure") -> Iterator[None]:
+    """Lays the figure out once; inside, nothing is laid out again, however often it is measured or drawn."""
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        if engine is not None:
+            figure.set_layout_engine(engine)
+
+
 def render(figure: "Figure") -> str:
     """The figure as SVG as it stands: words as text, so that a page can give them its own font and color."""
     import matplotlib
 
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.03, dpi=SHARPNESS, metadata={"Date": None})
-    # Each cell draws anew, and the numbering of objects with it; the file's own header would be noise in the page.
-    return re.sub(r"^.*?(?=<svg\b)", "", file.getvalue(), count=1, flags=re.DOTALL)
-
-
-def smallest(figure: "Figure") -> str:
-    """The figure as SVG, with images inside it where this is smaller."""
-    text = render(figure)
-    if len(text) > LARGEST_SVG:
-        with dense_as_image(figure):
-            text = min(text, render(figure), key=len)
+    with matplotlib.rc_context({"svg.fonttype": "none"}), dense_as_image(figure), layout_done(figure):
+        box = figure.get_tightbbox().padded(MARGIN)
+        figure.savefig(file, format="svg", bbox_inches=box, dpi=SHARPNESS, metadata={"Date": None})
+    # The file's own header would be noise in a page.
+    text = re.sub(r"^.*?(?=<svg\b)", "", file.getvalue(), count=1, flags=re.DOTALL)
     return _EMBEDDED.sub(_with_small_image, text)
 
 
@@ -102,12 +112,12 @@ def as_svg(figure: "Figure") -> str:
     `tools/ink.py` makes two drawings of it, and the page shows the one that fits.
     """
     if figure not in _svg_of:
-        text = smallest(figure)
+        text = render(figure)
         if os.environ.get("SALNB_PHONE"):
             from .narrow_figures import narrow
 
             with narrow(figure):
-                phone = f'<g id="{FOR_A_PHONE}" display="none">{smallest(figure)}</g>'
+                phone = f'<g id="{FOR_A_PHONE}" display="none">{render(figure)}</g>'
             text = text.replace("</svg>", f"{phone}</svg>") if text.count("</svg>") == 1 else text
         _svg_of[figure] = text
     return _svg_of[figure]

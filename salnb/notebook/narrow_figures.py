@@ -50,7 +50,7 @@ def _restack(figure: "Figure", rows: "list[list[list[Axes]]]", undo: list) -> No
     """Sets the panels below each other, each as high as it was."""
     from matplotlib.gridspec import GridSpec
 
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     width, height = figure.get_size_inches()
     heights, cells = [], []
     for row in rows:
@@ -98,7 +98,7 @@ def _label_again(rows: "list[list[list[Axes]]]", undo: list) -> None:
 
 def _fit_words(figure: "Figure", undo: list) -> None:
     """Breaks titles and labels that are wider than the page, turns crowded tick labels, moves notes back inside."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     whole = figure.bbox.width
     if figure._suptitle is not None:
         _wrap(figure._suptitle, whole, undo)
@@ -108,11 +108,20 @@ def _fit_words(figure: "Figure", undo: list) -> None:
             _wrap(title, whole - box.x0 if title is ax._left_title else box.width, undo)
         _wrap(ax.xaxis.label, whole - box.x0, undo)
         _wrap(ax.yaxis.label, max(box.height, 120) * 1.15, undo, upright=True)
-    _spread_ticks(figure, undo)
-    figure.canvas.draw()
-    for ax in figure.axes:
+        _spread_ticks(ax, undo)
+        legend = ax.get_legend()
+        for text in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels(), *(legend.get_texts() if legend else [])]:
+            _enlarge(text, undo)
         for note in ax.texts:
             _bring_inside(figure, ax, note, undo)
+
+
+def _enlarge(text: "Text", undo: list) -> None:
+    """Small letters grow to the smallest that are read on a phone."""
+    size = text.get_fontsize()
+    if size < SMALLEST_FONT and text.get_text():
+        undo.append(lambda: text.set_fontsize(size))
+        text.set_fontsize(SMALLEST_FONT)
 
 
 def _wrap(text: "Text", room: float, undo: list, upright: bool = False) -> None:
@@ -140,18 +149,16 @@ def broken(words: str, letters: int) -> str:
     return "\n".join(lines).replace("\u0000", " ")
 
 
-def _spread_ticks(figure: "Figure", undo: list) -> None:
+def _spread_ticks(ax: "Axes", undo: list) -> None:
     """Slants tick labels that would touch each other."""
-    figure.canvas.draw()
-    for ax in figure.axes:
-        labels = [label for label in ax.get_xticklabels() if label.get_text() and label.get_visible()]
-        boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
-        low, high = sorted(ax.get_xlim())
-        if not all(a.x1 + 2 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False)) and low < high:
-            for label in labels:
-                before = label.get_rotation(), label.get_ha(), label.get_rotation_mode()
-                label.set(rotation=35, ha="right", rotation_mode="anchor")
-                undo.append(lambda label=label, b=before: label.set(rotation=b[0], ha=b[1], rotation_mode=b[2]))
+    labels = [label for label in ax.get_xticklabels() if label.get_text() and label.get_visible()]
+    boxes = sorted((label.get_window_extent() for label in labels), key=lambda box: box.x0)
+    if all(a.x1 + 2 < b.x0 for a, b in zip(boxes, boxes[1:], strict=False)):
+        return
+    for label in labels:
+        before = {"rotation": label.get_rotation(), "ha": label.get_ha(), "rotation_mode": label.get_rotation_mode()}
+        label.set(rotation=35, ha="right", rotation_mode="anchor")
+        undo.append(lambda label=label, before=before: label.set(**before))
 
 
 def _bring_inside(figure: "Figure", ax: "Axes", note: "Text", undo: list) -> None:
