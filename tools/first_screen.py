@@ -7,11 +7,15 @@ figure that answers (`tools/playgrounds.py`) needs none.
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from docutils import nodes
 from sphinx.application import Sphinx
 
 TAG = "tag_best-figure"
 OPENS_WITH = "In one breath."
+_MINUTES = re.compile(r"(<p><em>(?:(?!</p>).)*?minute(?:(?!</p>).)*?)(</em></p>)", re.DOTALL)
 
 
 def opening(doctree: nodes.document) -> nodes.paragraph | None:
@@ -35,7 +39,7 @@ def best_figure(doctree: nodes.document) -> tuple[nodes.Element, nodes.section] 
 def lead_with_the_best_figure(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put a copy of the tagged figure behind the opening paragraph."""
     paragraph, found = opening(doctree), best_figure(doctree)
-    if paragraph is None or found is None:
+    if paragraph is None or found is None or any('class="playground"' in raw.astext() for raw in doctree.findall(nodes.raw)):
         return
     image, section = found
     caption = nodes.paragraph(classes=["lead-caption"])
@@ -50,3 +54,13 @@ def lead_with_the_best_figure(app: Sphinx, doctree: nodes.document, docname: str
     lead += image.deepcopy()
     lead += caption
     paragraph.parent.insert(paragraph.parent.index(paragraph) + 1, lead)
+
+
+def link_to_the_code(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Add "code of this page" to the line with the minutes: the whole notebook, with the cells that the page does not show."""
+    source = context.get("sourcename") or ""
+    if doctree is None or "body" not in context or not source.endswith(".ipynb"):
+        return
+    address = context["pathto"](f"_sources/{source}", resource=True)
+    link = f' · <a class="code-of-this-page" href="{address}" download>code of this page</a>'
+    context["body"] = _MINUTES.sub(lambda found: found[1] + link + found[2], context["body"], count=1)

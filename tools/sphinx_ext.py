@@ -85,6 +85,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", first_screen.lead_with_the_best_figure, priority=600)
     app.connect("doctree-resolved", colored_words.color_words, priority=610)
     app.connect("doctree-resolved", ink.set_figures_into_the_page, priority=700)
+    app.connect("html-page-context", first_screen.link_to_the_code)
     app.connect("html-page-context", hover.explain_links)
     app.connect("build-finished", fonts.serve)
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs

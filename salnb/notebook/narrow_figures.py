@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
     from matplotlib.text import Text
 
 WIDTH = 4.3  # inches: shown 350 pixels wide, letters of 10 points have 11 pixels
-SMALLEST_FONT = 10.0  # points
+SMALLEST_FONT = 10.2  # points
 MANY = 4  # panels beside each other: so many small ones are set in two columns
 
 
@@ -24,6 +25,10 @@ def narrow(figure: "Figure") -> Iterator[None]:
         if rows:
             _restack(figure, rows, undo)
             _fit_words(figure, undo)
+            # What still stands out at the sides is paid for by the panels: the letters keep their size.
+            over = figure.get_tightbbox().width - WIDTH
+            if over > 0.1:
+                figure.set_figwidth(max(WIDTH - over, 0.6 * WIDTH))
         yield
     finally:
         for step in reversed(undo):
@@ -100,6 +105,8 @@ def _fit_words(figure: "Figure", undo: list) -> None:
     """Breaks titles and labels that are wider than the page, turns crowded tick labels, moves notes back inside."""
     figure.draw_without_rendering()
     whole = figure.bbox.width
+    for legend in list(figure.legends):
+        _fold_legend(figure, legend, undo)
     if figure._suptitle is not None:
         _wrap(figure._suptitle, whole, undo)
     for ax in figure.axes:
@@ -114,6 +121,22 @@ def _fit_words(figure: "Figure", undo: list) -> None:
             _enlarge(text, undo)
         for note in ax.texts:
             _bring_inside(figure, ax, note, undo)
+
+
+def _fold_legend(figure: "Figure", legend: "Legend", undo: list) -> None:
+    """Gives a figure's legend that is wider than the page as many columns as fit."""
+    width = legend.get_window_extent().width
+    if width <= figure.bbox.width:
+        return
+    columns = max(1, int(legend._ncols * figure.bbox.width / width))
+    place = {code: name for name, code in legend.codes.items()}.get(legend._loc, "upper center")
+    outside = "outside " if getattr(legend, "_outside_loc", None) else ""
+    labels = [text.get_text() for text in legend.get_texts()]
+    folded = figure.legend(legend.legend_handles, labels, loc=f"{outside}{place}", ncols=columns,
+                           fontsize=max(SMALLEST_FONT, legend.get_texts()[0].get_fontsize()), columnspacing=1.0)  # fmt: skip
+    legend.set_visible(False)
+    legend.set_in_layout(False)
+    undo += [folded.remove, lambda: legend.set(visible=True, in_layout=True)]
 
 
 def _enlarge(text: "Text", undo: list) -> None:
