@@ -48,6 +48,6 @@ def color_words(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             if any(isinstance(p, (nodes.reference, nodes.literal, nodes.math, nodes.inline)) for p in parents):
                 continue
             pieces = colored(text.astext())
-            if len(pieces) > 1 or not isinstance(pieces[0], nodes.Text):
+            if any(isinstance(piece, nodes.inline) for piece in pieces):
                 index = text.parent.index(text)
                 text.parent[index : index + 1] = pieces

@@ -42,14 +42,12 @@ def lead_with_the_best_figure(app: Sphinx, doctree: nodes.document, docname: str
     if paragraph is None or found is None or any('class="playground"' in raw.astext() for raw in doctree.findall(nodes.raw)):
         return
     image, section = found
+    if section.parent is doctree:  # it stands before the first heading, so near that a second one would only repeat it
+        return
     caption = nodes.paragraph(classes=["lead-caption"])
-    title = section.next_node(nodes.title).astext()
-    if section.parent is doctree:  # a figure of the chapter's beginning needs no link
-        caption += nodes.Text("The figure is explained below.")
-    else:
-        caption += nodes.Text("Explained in ")
-        caption += nodes.reference("", title, refuri=f"#{section['ids'][0]}", internal=True)
-        caption += nodes.Text(".")
+    caption += nodes.Text("Explained in ")
+    caption += nodes.reference("", section.next_node(nodes.title).astext(), refuri=f"#{section['ids'][0]}", internal=True)
+    caption += nodes.Text(".")
     lead = nodes.container(classes=["lead-figure"])
     lead += image.deepcopy()
     lead += caption

@@ -1,6 +1,6 @@
 """What a word or a source means, without leaving the line: the text that shows when the pointer or the keyboard is on a link.
 
-The texts are those of the page *Symbols and words* and of the bibliography; `book/web/hover.js` shows them.
+The texts are those of the page *Symbols and words* and of the bibliography; `book/web/page.js` shows them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def in_plain_signs(markdown: str) -> str:
 
     text = re.sub(r"\$([^$]+)\$", formula, markdown)
     text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)
-    return re.sub(r"[*`]|<[^>]+>", "", text).strip()
+    return re.sub(r"[*`]|<[^>]+>", "", text).replace("--", "–").strip()
 
 
 @cache

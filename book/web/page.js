@@ -1,4 +1,5 @@
-/* Shows what a word or a source means while the pointer or the keyboard is on its link. tools/hover.py writes the texts. */
+/* Two small helps of every page: what a word or a source means while the pointer or the keyboard is on its link (tools/hover.py writes
+   the texts), and a list of contents that makes way where a note stands in the margin. */
 (function () {
   "use strict";
   let box = null, link = null;
@@ -35,4 +36,19 @@
     });
   }
   document.addEventListener("keydown", (e) => { if (e.key === "Escape") hide(); });
+
+  const contents = document.querySelector(".bd-sidebar-secondary"), notes = [...document.querySelectorAll(".margin-note")];
+  function makeWay() {
+    const at = contents.getBoundingClientRect();
+    const covered = notes.some(function (note) {
+      const box = note.getBoundingClientRect();
+      return box.left < at.right && box.right > at.left && box.top < at.bottom + 12 && box.bottom > at.top;
+    });
+    contents.classList.toggle("behind-a-note", covered);
+  }
+  if (contents && notes.length) {
+    document.addEventListener("scroll", makeWay, { passive: true });
+    window.addEventListener("resize", makeWay);
+    makeWay();
+  }
 })();
