@@ -65,7 +65,7 @@ salnb.models.gain = (() => {
 /* ---- What is shown of it. ---- */
 salnb.playground("gain", (stage) => {
   const { create, setGain, restart, step, exponents } = salnb.models.gain;
-  const PACE = 0.12, SHOWN = 160, TRACES = 8, SETTLE = 60; // steps a millisecond; steps and neurons drawn; steps not counted
+  const PACE = 0.12, SHOWN = 100, TRACES = 8, SETTLE = 60; // steps a millisecond; steps and neurons drawn; steps not counted
   const settings = { n: 80, gain: 2, seed: 1 }, model = stage.model = { settings };
   let debt = 0;
 
