@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from tools import colored_words, first_screen, fonts, hover, ink
+from tools.playgrounds import add_playgrounds
 from tools.tree import settings
 
 COLAB = "https://colab.research.google.com"
@@ -88,6 +89,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", first_screen.link_to_the_code)
     app.connect("html-page-context", hover.explain_links)
     app.connect("build-finished", fonts.serve)
+    app.connect("html-page-context", add_playgrounds)
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
     app.connect("html-page-context", name_download, priority=901)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
