@@ -11,6 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from tools.playgrounds import add_playgrounds
 from tools.tree import settings
 
 COLAB = "https://colab.research.google.com"
@@ -81,6 +82,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     os.environ.setdefault("SALNB_STATIC", "1")  # for the kernels that myst-nb starts
     app.connect("config-inited", read_address)
     app.connect("doctree-read", name_anchors)
+    app.connect("html-page-context", add_playgrounds)
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
     app.connect("html-page-context", name_download, priority=901)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
