@@ -1,251 +1,160 @@
-/* Gradients through depth: 300 layers of 16 tanh neurons that learn the parity of three bits, with and without SAL.
-   First the arithmetic without a page, which the tests compare with salnb; then the figure. */
+/* Gradients through depth: 300 layers of 16 tanh neurons that learn the parity of three bits, with and without SAL. */
 (function () {
   "use strict";
-  const DECAY = 0.9, TARGET = 1, CLIP = 1; // of SAL and of the recipe in salnb.experiments
-  const BETA = [0.9, 0.999], EPSILON = 1e-8; // Adam's usual settings
+  const model = salnb.deep;
+  salnb.models.gradient_depth = model;
 
-  /* All parameters lie in one array, layer after layer, weights (N, M) row by row and then biases: PyTorch's order. */
-  function create({ depth = 300, width = 16, inputs = 3, outputs = 2, gain = 0.5, bias = 0.5, seed = 1 } = {}) {
-    const layers = [];
-    let place = 0;
-    for (let l = 0; l <= depth; l++) {
-      const m = l ? width : inputs, n = l < depth ? width : outputs;
-      layers.push({ m, n, weight: place, bias: place + n * m });
-      place += n * m + n;
+  const QUIET = 10, REST = 0.05, GUESSING = Math.log(2), BUDGET = 10; // passes, share of neurons, nats, milliseconds a frame
+  const raised = (n) => String(n).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
+  const signed = (x, digits) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(digits)}`;
+  const power = (x) => {
+    if (!(x > 0)) return "0";
+    const [digits, exponent] = x.toExponential(1).split("e");
+    return `${digits}·10${raised(Number(exponent))}`;
+  };
+  const decades = (values) => Float64Array.from(values, (x) => Math.log10(Math.max(x, 1e-300)));
+
+  salnb.playground("gradient_depth", (stage) => {
+    const live = { gain: 0.5, seed: 1, rate: 1e-4, salRate: 1e-2, sal: false, train: false, data: model.parity() };
+    stage.model = live;
+
+    function look() {
+      const net = live.net;
+      Object.assign(live, { activity: decades(model.activity(net)), gradient: decades(net.sizes), local: model.logSensitivity(net) });
     }
-    const net = { depth, width, inputs, outputs, layers, size: place, steps: 0, salSteps: 0 };
-    net.parameters = new Float64Array(place);
-    net.gradient = new Float64Array(place);
-    net.first = new Float64Array(place); // Adam's running means of the gradient and of its square
-    net.second = new Float64Array(place);
-    net.average = null; // of the sensitivities, from the second layer on
-    draw(net, gain, bias, seed);
-    return net;
-  }
+    function renew() {
+      live.net = model.create({ gain: live.gain, seed: live.seed });
+      Object.assign(live, { quiet: 0, running: GUESSING, found: model.pass(live.net, live.data) });
+      look();
+      live.start = { activity: live.activity, gradient: live.gradient };
+      show();
+    }
+    /* One pass over the eight patterns, and what follows from it. Beside learning SAL acts as in the book's recipe: in steps
+       whose loss is above half of that of guessing, at a tenth of its rate. */
+    function advance() {
+      const { net, data } = live;
+      if (live.train) {
+        live.found = model.pass(net, data);
+        model.adam(net, live.rate);
+        live.running = 0.9 * live.running + 0.1 * live.found.loss;
+        if (live.sal && live.running > GUESSING / 2) model.sal(net, { rate: live.salRate / 10 });
+      } else if (live.sal && live.quiet < QUIET) {
+        model.forward(net, data);
+        live.quiet = model.sal(net, { rate: live.salRate }).below < REST ? live.quiet + 1 : 0;
+      } else return false;
+      return true;
+    }
+    function frame() {
+      const begin = performance.now();
+      let moved = advance();
+      // Learning takes as many steps as fit; SAL alone would be over before anyone has seen it.
+      while (moved && live.train && performance.now() - begin < BUDGET) advance();
+      if (!moved) return;
+      live.found = model.pass(live.net, live.data);
+      live.milliseconds = performance.now() - begin;
+      look();
+      show();
+    }
 
-  /* As in salnb.experiments.train_deep: the gain is that of the layers in between, the first and the readout have 1. */
-  function draw(net, gain, bias, seed) {
-    const random = salnb.random(seed);
-    net.layers.forEach((layer, l) => {
-      const scale = (l && l < net.depth ? gain : 1) / Math.sqrt(layer.m);
-      for (let i = 0; i < layer.n * layer.m; i++) net.parameters[layer.weight + i] = scale * random.normal();
-      for (let i = 0; i < layer.n; i++) net.parameters[layer.bias + i] = l ? 0 : bias * random.normal();
+    const salButton = stage.button({ label: "SAL: off", pressed: false, press() {
+      live.sal = !live.sal;
+      live.quiet = 0;
+      salButton.set({ label: live.sal ? "SAL: on" : "SAL: off", pressed: live.sal });
+    } });
+    const trainButton = stage.button({ label: "Learn parity: off", pressed: false, press() {
+      live.train = !live.train;
+      live.quiet = 0;
+      trainButton.set({ label: live.train ? "Learn parity: on" : "Learn parity: off", pressed: live.train });
+    } });
+    stage.button({ label: "New network", press() { live.seed++; renew(); } });
+    stage.loop(frame, { step: frame });
+    const drawing = stage.drawing({
+      label: () => `300 layers of 16 neurons. From the last layer to the first the gradient changes by ${numbers.lost()} decades; ` +
+        `the mean log-sensitivity is ${signed(numbers.mean(), 2)} nats.`,
+      ratio: (width) => (width < 520 ? 1.25 : 0.62),
+      draw: (context, width, height, ink) => paint(context, width, height, ink, live),
     });
-  }
+    const numbers = {
+      lost: () => signed(live.gradient[0] - live.gradient[live.net.depth - 1], 1),
+      mean: () => live.local.reduce((a, b) => a + b) / live.local.length,
+    };
+    const lost = stage.number({ label: "Gradient, last layer to first (decades)", color: "gradient" });
+    const mean = stage.number({ label: "Mean log-sensitivity (nats)", color: "sensitivity" });
+    const loss = stage.number({ label: "Loss (guessing: 0.693)" }), right = stage.number({ label: "Right answers" });
+    const steps = stage.number({ label: "Steps of learning" }), salSteps = stage.number({ label: "Steps of SAL" });
+    const reached = stage.number({ label: "Learning moves weights by" });
+    const salReached = stage.number({ label: "SAL moves weights by" });
+    stage.div.append(document.createElement("div")); // the sliders in a row of their own
+    stage.slider({ label: "Gain", min: 0.4, max: 1.6, step: 0.05, value: live.gain, format: (g) => g.toFixed(2),
+                   change(gain) { live.gain = gain; renew(); } });
+    const exponent = (e) => power(10 ** e);
+    stage.slider({ label: "Learning rate", min: -5, max: -2, step: 0.25, value: Math.log10(live.rate), format: exponent,
+                   change(e) { live.rate = 10 ** e; show(); } });
+    stage.slider({ label: "SAL rate", min: -3, max: -1, step: 0.25, value: Math.log10(live.salRate), format: exponent,
+                   change(e) { live.salRate = 10 ** e; live.quiet = 0; show(); } });
 
-  /* All eight patterns of three bits of ±1; the class is 1 where an odd number of bits is positive. */
-  function parity(bits = 3) {
-    const samples = 2 ** bits, inputs = new Float64Array(samples * bits), targets = new Int32Array(samples);
-    for (let b = 0; b < samples; b++) {
-      for (let i = 0; i < bits; i++) {
-        const bit = (b >> i) & 1;
-        inputs[i * samples + b] = 2 * bit - 1;
-        targets[b] = (targets[b] + bit) % 2;
-      }
+    function show() {
+      const { net, found } = live;
+      lost.set(numbers.lost());
+      mean.set(signed(numbers.mean(), 2));
+      loss.set(found.loss.toFixed(3));
+      right.set(`${Math.round(found.accuracy * live.data.samples)} of ${live.data.samples}`);
+      steps.set(String(net.steps));
+      salSteps.set(String(net.salSteps));
+      reached.set(power(live.rate * model.adamLength(net)));
+      salReached.set(power(live.salRate * model.sal(net, { look: true }).length));
+      drawing.redraw();
     }
-    return { inputs, targets, samples };
-  }
+    renew();
+  });
 
-  /* states[0] the inputs (M, B), states[l] the outputs of layer l (N, B), and the logits last. The samples of a neuron lie
-     side by side, and four of them are added up at a time: a processor does four sums in the time that it needs for one. */
-  function forward(net, data) {
-    const b = data.samples, p = net.parameters;
-    if (b % 4) throw new Error(`samples: got ${b}, expected a multiple of 4`);
-    if (!net.states || net.samples !== b) {
-      net.samples = b;
-      net.states = [null, ...net.layers.map((layer) => new Float64Array(b * layer.n))];
-      net.error = [0, 1].map(() => new Float64Array(b * net.width));
-      net.sizes = new Float64Array(net.depth); // of the gradient by each layer's outputs
-    }
-    net.states[0] = data.inputs;
-    for (let l = 0; l <= net.depth; l++) affine(p, net.layers[l], net.states[l], net.states[l + 1], b, l < net.depth);
-    return net.states[net.depth + 1];
-  }
-
-  function affine(p, { m, n, weight, bias }, x, h, b, bend) {
-    for (let i = 0; i < n; i++) {
-      const start = weight + i * m, offset = p[bias + i];
-      for (let s = 0; s < b; s += 4) {
-        let u0 = offset, u1 = offset, u2 = offset, u3 = offset;
-        for (let w = start, k = s; w < start + m; w++, k += b) {
-          const v = p[w];
-          u0 += v * x[k];
-          u1 += v * x[k + 1];
-          u2 += v * x[k + 2];
-          u3 += v * x[k + 3];
-        }
-        const at = i * b + s;
-        h[at] = bend ? Math.tanh(u0) : u0;
-        h[at + 1] = bend ? Math.tanh(u1) : u1;
-        h[at + 2] = bend ? Math.tanh(u2) : u2;
-        h[at + 3] = bend ? Math.tanh(u3) : u3;
-      }
-    }
-  }
-
-  /* Mean cross-entropy and share of right answers, and the error at the logits. */
-  function measure(net, data) {
-    const { outputs: n, states } = net, b = data.samples, logits = states[net.depth + 1], error = new Float64Array(n * b);
-    let loss = 0, right = 0;
-    for (let s = 0; s < b; s++) {
-      let top = 0, sum = 0;
-      for (let i = 1; i < n; i++) if (logits[i * b + s] > logits[top * b + s]) top = i;
-      const highest = logits[top * b + s], target = data.targets[s] * b + s;
-      for (let i = 0; i < n; i++) sum += Math.exp(logits[i * b + s] - highest);
-      for (let i = 0; i < n; i++) error[i * b + s] = Math.exp(logits[i * b + s] - highest) / sum / b;
-      error[target] -= 1 / b;
-      loss += (highest + Math.log(sum) - logits[target]) / b;
-      right += (top === data.targets[s]) / b;
-    }
-    return { loss, accuracy: right, error };
-  }
-
-  /* Backpropagation by hand: the gradient by all parameters, and on the way its length at every layer's outputs. */
-  function backward(net, data, error) {
-    const b = data.samples;
-    for (let l = net.depth; l >= 0; l--) {
-      const next = net.error[l % 2];
-      byWeight(net.gradient, net.layers[l], net.states[l], error, b);
-      if (l) net.sizes[l - 1] = sendBack(net.parameters, net.layers[l], net.states[l], error, next, b);
-      error = next;
-    }
-  }
-
-  function byWeight(g, { m, n, weight, bias }, x, error, b) {
-    for (let i = 0; i < n; i++) {
-      let sum = 0;
-      for (let s = 0; s < b; s++) sum += error[i * b + s];
-      g[bias + i] = sum;
-      for (let j = 0; j < m; j++) {
-        let a0 = 0, a1 = 0, a2 = 0, a3 = 0;
-        for (let s = 0, e = i * b, k = j * b; s < b; s += 4, e += 4, k += 4) {
-          a0 += error[e] * x[k];
-          a1 += error[e + 1] * x[k + 1];
-          a2 += error[e + 2] * x[k + 2];
-          a3 += error[e + 3] * x[k + 3];
-        }
-        g[weight + i * m + j] = a0 + a1 + (a2 + a3);
-      }
-    }
-  }
-
-  /* next = (1 - x²) W' error, the error one layer down; returns the length of W' error. */
-  function sendBack(p, { m, n, weight }, x, error, next, b) {
-    let squares = 0;
-    for (let j = 0; j < m; j++) {
-      for (let s = 0; s < b; s += 4) {
-        let a0 = 0, a1 = 0, a2 = 0, a3 = 0;
-        for (let i = 0, w = weight + j, e = s; i < n; i++, w += m, e += b) {
-          const v = p[w];
-          a0 += v * error[e];
-          a1 += v * error[e + 1];
-          a2 += v * error[e + 2];
-          a3 += v * error[e + 3];
-        }
-        const at = j * b + s;
-        squares += a0 * a0 + a1 * a1 + a2 * a2 + a3 * a3;
-        next[at] = a0 * (1 - x[at] * x[at]);
-        next[at + 1] = a1 * (1 - x[at + 1] * x[at + 1]);
-        next[at + 2] = a2 * (1 - x[at + 2] * x[at + 2]);
-        next[at + 3] = a3 * (1 - x[at + 3] * x[at + 3]);
-      }
-    }
-    return Math.sqrt(squares);
-  }
-
-  /* One pass forward and back; what the figure shows follows from it. */
-  function pass(net, data) {
-    forward(net, data);
-    const found = measure(net, data);
-    backward(net, data, found.error);
-    return found;
-  }
-
-  /* The gradient's length is cut at 1, as in the recipe. Returns the factor. */
-  function clip(net) {
-    let squares = 0;
-    for (let k = 0; k < net.size; k++) squares += net.gradient[k] * net.gradient[k];
-    const length = Math.sqrt(squares);
-    return length > CLIP ? CLIP / length : 1;
-  }
-
-  function adam(net, rate) {
-    const factor = clip(net), t = ++net.steps, { parameters: p, gradient, first, second } = net;
-    const step = rate / (1 - BETA[0] ** t), root = Math.sqrt(1 - BETA[1] ** t);
-    for (let k = 0; k < net.size; k++) {
-      const g = factor * gradient[k];
-      first[k] = BETA[0] * first[k] + (1 - BETA[0]) * g;
-      second[k] = BETA[1] * second[k] + (1 - BETA[1]) * g * g;
-      p[k] -= step * first[k] / (Math.sqrt(second[k]) / root + EPSILON);
-    }
-  }
-
-  /* Length of each weight vector of layer l, and the means of f' and f'² over the samples of the last pass. */
-  function moments(net, l, i) {
-    const { m, weight } = net.layers[l], h = net.states[l + 1], b = net.samples;
-    let norm = 0, first = 0, second = 0;
-    for (let j = 0, w = weight + i * m; j < m; j++) norm += net.parameters[w + j] ** 2;
-    for (let s = 0; s < b; s++) {
-      const slope = 1 - h[i * b + s] ** 2;
-      first += slope / b;
-      second += slope * slope / b;
-    }
-    return [Math.sqrt(norm), first, second];
-  }
-
-  /* ln of the root mean square sensitivity of each layer from the second on. */
-  function logSensitivity(net) {
-    const found = new Float64Array(net.depth - 1);
-    for (let l = 1; l < net.depth; l++) {
-      let squares = 0;
-      for (let i = 0; i < net.width; i++) {
-        const [norm, , second] = moments(net, l, i);
-        squares += norm * norm * second / net.width;
-      }
-      found[l - 1] = 0.5 * Math.log(squares);
-    }
-    return found;
-  }
-
-  /* One SAL step with the states of the last pass: neurons whose running RMS sensitivity is below 1 move along its gradient,
-     w += rate (mean f' w/|w| + |w| mean f'' x), bias += rate |w| mean f''; for tanh f' = 1 - h², f'' = -2 h f'.
-     With rate 0 only the average is kept. Returns the share of neurons below target. */
-  function sal(net, rate) {
-    const p = net.parameters, b = net.samples, { width: n, depth } = net, old = net.average;
-    const average = old || new Float64Array((depth - 1) * n);
-    let below = 0;
-    for (let l = 1; l < depth; l++) {
-      const { m, weight, bias } = net.layers[l], x = net.states[l], h = net.states[l + 1];
-      for (let i = 0; i < n; i++) {
-        const [norm, first, second] = moments(net, l, i), place = (l - 1) * n + i, w = weight + i * m;
-        const squares = norm * norm * second;
-        average[place] = Math.sqrt(old ? DECAY * average[place] ** 2 + (1 - DECAY) * squares : squares);
-        if (!(average[place] < TARGET)) continue;
-        below++;
-        if (!rate) continue;
-        const stretch = 1 + rate * first / (norm > 0 ? norm : 1), share = rate * norm / b;
-        for (let j = 0; j < m; j++) p[w + j] *= stretch;
-        for (let s = 0; s < b; s++) {
-          const o = h[i * b + s], c = share * -2 * o * (1 - o * o);
-          for (let j = 0; j < m; j++) p[w + j] += c * x[j * b + s];
-          p[bias + i] += c;
-        }
-      }
-    }
-    net.average = average;
-    net.salSteps += rate > 0;
-    return below / ((depth - 1) * n);
-  }
-
-  /* Root mean square of each layer's outputs. */
-  function activity(net) {
-    return Float64Array.from({ length: net.depth }, (_, l) => {
-      let squares = 0;
-      for (const h of net.states[l + 1]) squares += h * h;
-      return Math.sqrt(squares / net.states[l + 1].length);
+  function paint(context, width, height, ink, live) {
+    const { label, axes, line } = salnb.plot, depth = live.net.depth, narrow = width < 520;
+    const legend = [["activity, going forward →", ink.activity, []], ["← gradient, going back", ink.gradient, []],
+                    ["dashed: at the start", ink.neutral, [5, 4]]];
+    const above = narrow ? 72 : 46, gap = 50, below = 36, left = 46, inner = width - left - 16;
+    const upper = Math.round((height - above - gap - below) * 0.68), lower = height - above - gap - below - upper;
+    const all = [live.activity, live.gradient, live.start.activity, live.start.gradient];
+    let low = Math.min(0, ...all.map((a) => Math.min(...a))), high = Math.max(0, ...all.map((a) => Math.max(...a)));
+    const unit = high - low > 60 ? 20 : high - low > 25 ? 10 : 5;
+    low = Math.floor(low / unit) * unit;
+    high = Math.max(unit, Math.ceil(high / unit) * unit);
+    const ticks = [];
+    for (let d = low; d <= high; d += unit) ticks.push([d, d ? `10${raised(d)}` : "1"]);
+    label(context, "Size of the activity and of the gradient in each layer", 0, 14, ink, { size: narrow ? 12 : 13, bold: true });
+    let across = left;
+    legend.forEach(([text, color], i) => {
+      if (narrow && i === 2) across = left;
+      label(context, text, across, narrow && i === 2 ? 52 : 34, ink, { color, size: 12 });
+      across += context.measureText(text).width + (narrow ? 12 : 22);
     });
+    const box = { left, top: above, width: inner, height: upper };
+    const x = [1, depth], xTicks = [1, 100, 200, 300];
+    const float32 = Math.log10(2 ** -126);
+    if (low < float32) {
+      const top = above + upper * (high - float32) / (high - low);
+      Object.assign(context, { fillStyle: ink.rule, globalAlpha: 0.45 });
+      context.fillRect(left, top, inner, above + upper - top);
+      context.globalAlpha = 1;
+    }
+    const at = axes(context, box, ink, { x, y: [low, high], yTicks: ticks, xTicks });
+    if (low < float32) {
+      label(context, "too small for float32", left + inner / 2, above + upper - 8, ink, { color: ink.neutral, align: "center" });
+    }
+    const place = (i) => at.x(i + 1);
+    for (const [key, color] of [["activity", ink.activity], ["gradient", ink.gradient]]) {
+      line(context, 0, depth, place, (i) => at.y(live.start[key][i]), { color, width: 1.3, dash: [5, 4] });
+      line(context, 0, depth, place, (i) => at.y(live[key][i]), { color, width: 2.2 });
+    }
+    const second = { left, top: above + upper + gap, width: inner, height: lower };
+    const yTicks = [[-1, "−1"], [-0.5, "−0.5"], [0, "0"], [0.5, "+0.5"]];
+    const to = axes(context, second, ink, { x, y: [-1, 0.5], xTicks, yTicks, xLabel: "layer", title: "Log-sensitivity of each layer (nats)" });
+    Object.assign(context, { strokeStyle: ink.neutral, lineWidth: 1.2 });
+    context.beginPath();
+    context.moveTo(left, to.y(0));
+    context.lineTo(left + inner, to.y(0));
+    context.stroke();
+    line(context, 0, depth - 1, (i) => to.x(i + 2), (i) => to.y(Math.max(-1, Math.min(0.5, live.local[i]))),
+         { color: ink.sensitivity, width: 1.6 });
   }
-
-  salnb.models.gradient_depth = { create, parity, forward, measure, backward, pass, adam, sal, logSensitivity, activity };
 })();
