@@ -27,7 +27,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 STILLS = FOLDER / "stills"
 HEAVIEST = 80 * 1024  # bytes a still
 SCALE, WIDTH = 2, 720
-SHARED = ("core", "linear")
+SHARED = ("core", "linear", "deep")
 ALONE = ".playground .controls { display: none } .playground.alive { border: 0; padding: 0; margin: 0 }"
 
 

@@ -183,9 +183,11 @@ salnb.deep = (() => {
   function adamLength(net) {
     const t = net.steps, factor = clip(net), first = t ? 1 - BETA[0] ** t : 1, root = t ? Math.sqrt(1 - BETA[1] ** t) : 1;
     let squares = 0;
-    for (let k = net.layers[1].weight; k < net.layers[net.depth].weight; k++) {
-      const mean = t ? net.first[k] / first : factor * net.gradient[k];
-      squares += (mean / ((t ? Math.sqrt(net.second[k]) / root : Math.abs(mean)) + EPSILON)) ** 2;
+    for (const { weight, bias } of net.layers.slice(1, net.depth)) {
+      for (let k = weight; k < bias; k++) {
+        const mean = t ? net.first[k] / first : factor * net.gradient[k];
+        squares += (mean / ((t ? Math.sqrt(net.second[k]) / root : Math.abs(mean)) + EPSILON)) ** 2;
+      }
     }
     return Math.sqrt(squares / ((net.depth - 1) * net.width));
   }

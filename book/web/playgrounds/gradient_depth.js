@@ -56,47 +56,49 @@
       show();
     }
 
-    const salButton = stage.button({ label: "SAL: off", pressed: false, press() {
+    live.pose = () => { // for the still: SAL has brought every layer to its target
+      live.sal = true;
+      while (advance());
+      live.found = model.pass(live.net, live.data);
+      look();
+      show();
+    };
+
+    const lost = () => signed(live.gradient[0] - live.gradient[live.net.depth - 1], 1);
+    const mean = () => signed(live.local.reduce((sum, value) => sum + value) / live.local.length, 2);
+    const drawing = stage.drawing({
+      label: () => `300 layers of 16 neurons. From the last layer to the first the gradient changes by ${lost()} decades; ` +
+        `the mean log-sensitivity is ${mean()} nats. SAL is ${live.sal ? "on" : "off"}.`,
+      ratio: (width) => (width < 520 ? 1.25 : 0.62),
+      draw: (context, width, height, ink) => paint(context, width, height, ink, live, lost(), mean()),
+    });
+    const loss = stage.number({ label: "loss (guessing: 0.693)" }), right = stage.number({ label: "right answers" });
+    const steps = stage.number({ label: "learning steps" }), salSteps = stage.number({ label: "SAL steps" });
+    const reached = stage.number({ label: "learning moves weights by" });
+    const salReached = stage.number({ label: "SAL moves weights by" });
+    stage.div.append(document.createElement("div")); // the buttons begin a row of their own
+    const salButton = stage.button({ label: "Turn SAL on", pressed: false, press() {
       live.sal = !live.sal;
       live.quiet = 0;
-      salButton.set({ label: live.sal ? "SAL: on" : "SAL: off", pressed: live.sal });
+      salButton.set({ label: live.sal ? "Turn SAL off" : "Turn SAL on", pressed: live.sal });
     } });
-    const trainButton = stage.button({ label: "Learn parity: off", pressed: false, press() {
+    const trainButton = stage.button({ label: "Learn parity", pressed: false, press() {
       live.train = !live.train;
       live.quiet = 0;
-      trainButton.set({ label: live.train ? "Learn parity: on" : "Learn parity: off", pressed: live.train });
+      trainButton.set({ label: live.train ? "Stop learning" : "Learn parity", pressed: live.train });
     } });
-    stage.button({ label: "New network", press() { live.seed++; renew(); } });
     stage.loop(frame, { step: frame });
-    const drawing = stage.drawing({
-      label: () => `300 layers of 16 neurons. From the last layer to the first the gradient changes by ${numbers.lost()} decades; ` +
-        `the mean log-sensitivity is ${signed(numbers.mean(), 2)} nats.`,
-      ratio: (width) => (width < 520 ? 1.25 : 0.62),
-      draw: (context, width, height, ink) => paint(context, width, height, ink, live),
-    });
-    const numbers = {
-      lost: () => signed(live.gradient[0] - live.gradient[live.net.depth - 1], 1),
-      mean: () => live.local.reduce((a, b) => a + b) / live.local.length,
-    };
-    const lost = stage.number({ label: "Gradient, last layer to first (decades)", color: "gradient" });
-    const mean = stage.number({ label: "Mean log-sensitivity (nats)", color: "sensitivity" });
-    const loss = stage.number({ label: "Loss (guessing: 0.693)" }), right = stage.number({ label: "Right answers" });
-    const steps = stage.number({ label: "Steps of learning" }), salSteps = stage.number({ label: "Steps of SAL" });
-    const reached = stage.number({ label: "Learning moves weights by" });
-    const salReached = stage.number({ label: "SAL moves weights by" });
-    stage.div.append(document.createElement("div")); // the sliders in a row of their own
-    stage.slider({ label: "Gain", min: 0.4, max: 1.6, step: 0.05, value: live.gain, format: (g) => g.toFixed(2),
+    stage.button({ label: "New network", press() { live.seed++; renew(); } });
+    stage.slider({ label: "gain", min: 0.4, max: 1.6, step: 0.05, value: live.gain, format: (g) => g.toFixed(2),
                    change(gain) { live.gain = gain; renew(); } });
     const exponent = (e) => power(10 ** e);
-    stage.slider({ label: "Learning rate", min: -5, max: -2, step: 0.25, value: Math.log10(live.rate), format: exponent,
+    stage.slider({ label: "learning rate", min: -5, max: -2, step: 0.25, value: Math.log10(live.rate), format: exponent,
                    change(e) { live.rate = 10 ** e; show(); } });
-    stage.slider({ label: "SAL rate", min: -3, max: -1, step: 0.25, value: Math.log10(live.salRate), format: exponent,
+    stage.slider({ label: "SAL's rate", min: -3, max: -1, step: 0.25, value: Math.log10(live.salRate), format: exponent,
                    change(e) { live.salRate = 10 ** e; live.quiet = 0; show(); } });
 
     function show() {
       const { net, found } = live;
-      lost.set(numbers.lost());
-      mean.set(signed(numbers.mean(), 2));
       loss.set(found.loss.toFixed(3));
       right.set(`${Math.round(found.accuracy * live.data.samples)} of ${live.data.samples}`);
       steps.set(String(net.steps));
@@ -108,11 +110,9 @@
     renew();
   });
 
-  function paint(context, width, height, ink, live) {
+  function paint(context, width, height, ink, live, lost, mean) {
     const { label, axes, line } = salnb.plot, depth = live.net.depth, narrow = width < 520;
-    const legend = [["activity, going forward →", ink.activity, []], ["← gradient, going back", ink.gradient, []],
-                    ["dashed: at the start", ink.neutral, [5, 4]]];
-    const above = narrow ? 72 : 46, gap = 50, below = 36, left = 46, inner = width - left - 16;
+    const above = narrow ? 72 : 40, gap = 58, below = 36, left = 46, inner = width - left - 16;
     const upper = Math.round((height - above - gap - below) * 0.68), lower = height - above - gap - below - upper;
     const all = [live.activity, live.gradient, live.start.activity, live.start.gradient];
     let low = Math.min(0, ...all.map((a) => Math.min(...a))), high = Math.max(0, ...all.map((a) => Math.max(...a)));
@@ -121,12 +121,15 @@
     high = Math.max(unit, Math.ceil(high / unit) * unit);
     const ticks = [];
     for (let d = low; d <= high; d += unit) ticks.push([d, d ? `10${raised(d)}` : "1"]);
-    label(context, "Size of the activity and of the gradient in each layer", 0, 14, ink, { size: narrow ? 12 : 13, bold: true });
-    let across = left;
-    legend.forEach(([text, color], i) => {
-      if (narrow && i === 2) across = left;
-      label(context, text, across, narrow && i === 2 ? 52 : 34, ink, { color, size: 12 });
-      across += context.measureText(text).width + (narrow ? 12 : 22);
+    const bold = { size: 13, bold: true }, words = [
+      ["size of the activity →", { ...bold, color: ink.activity }],
+      [`← size of the gradient (${lost} decades)`, { ...bold, color: ink.gradient }],
+      ["dashed: at the start", { color: ink.neutral, size: 12 }],
+    ];
+    let across = narrow ? 0 : left;
+    words.forEach(([text, style], i) => {
+      label(context, text, narrow ? 0 : across, narrow ? 14 + 18 * i : 16, ink, style);
+      across += context.measureText(text).width + 22;
     });
     const box = { left, top: above, width: inner, height: upper };
     const x = [1, depth], xTicks = [1, 100, 200, 300];
@@ -148,7 +151,8 @@
     }
     const second = { left, top: above + upper + gap, width: inner, height: lower };
     const yTicks = [[-1, "−1"], [-0.5, "−0.5"], [0, "0"], [0.5, "+0.5"]];
-    const to = axes(context, second, ink, { x, y: [-1, 0.5], xTicks, yTicks, xLabel: "layer", title: "Log-sensitivity of each layer (nats)" });
+    const to = axes(context, second, ink, { x, y: [-1, 0.5], xTicks, yTicks, xLabel: "layer" });
+    label(context, `log-sensitivity of each layer, mean ${mean} nats`, narrow ? 0 : left, second.top - 12, ink, { ...bold, color: ink.sensitivity });
     Object.assign(context, { strokeStyle: ink.neutral, lineWidth: 1.2 });
     context.beginPath();
     context.moveTo(left, to.y(0));
