@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
 
 from salnb import SAL, DeepNet, gradient_profile, log_sensitivity, neuron_sensitivity
 from salnb.experiments.training.optimization import clip_by_replica_
-from tests.book.web.models import needs_chromium, playground
 from tests.problems import seeded
 from tests.tolerances import rounding
 
-pytestmark = needs_chromium
 WIDTH, BITS = 16, 3
 # net: a network with the given weights, which has seen the eight patterns once.
 NET = """const m = salnb.models.gradient_depth, data = m.parity(), net = m.create({ depth: given.depth });
@@ -24,9 +20,8 @@ const found = m.pass(net, data);"""
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator:
-    with playground("gradient_depth") as page:
-        yield page
+def page(functions):
+    return functions("gradient_depth")
 
 
 def ask(page, net: DeepNet, body: str, **given) -> dict:
@@ -70,7 +65,8 @@ def test_loss_gradients_and_profiles(page, gain: float, depth: int) -> None:
     # of the samples would cancel, and the digits with them.
     targets = (inputs > 0).any(-1).long()
     found = ask(page, net, """return { loss: found.loss, accuracy: found.accuracy, gradient: [...net.gradient],
-        sizes: [...net.sizes], local: [...m.logSensitivity(net)], activity: [...m.activity(net)] };""", targets=targets[0].tolist())  # fmt: skip
+        sizes: [...net.sizes], local: [...m.logSensitivity(net)], activity: [...m.activity(net)] };""",
+                targets=targets[0].tolist())  # fmt: skip
     states: list[torch.Tensor] = []
     outputs = net(inputs, states)
     loss = cross_entropy(outputs, targets)
@@ -93,7 +89,7 @@ def test_loss_gradients_and_profiles(page, gain: float, depth: int) -> None:
 
 
 def test_the_data_are_parity(page) -> None:
-    data = page.evaluate("() => { const { inputs, targets } = salnb.models.gradient_depth.parity(); return [[...inputs], [...targets]]; }")
+    data = page.evaluate("() => { const d = salnb.models.gradient_depth.parity(); return [[...d.inputs], [...d.targets]]; }")
     inputs, targets = patterns()
     assert torch.equal(torch.tensor(data[0]).double().view(BITS, -1).T, inputs[0]) and data[1] == targets[0].tolist()
 
@@ -138,7 +134,8 @@ def test_adam_steps(page, scale: float) -> None:
     assert (truth - start).abs().max() > rate  # it has moved
     # Where a gradient is as small as its error, m / (sqrt(v) + 1e-8) still moves by no more than that error over 1e-8.
     error = chain(40) * max(p.grad.abs().max().item() for p in net.parameters())
-    assert (ours - truth).abs().max() < 3 * (rate * min(1.0, error / 1e-8) + rounding(torch.float64, 20, truth.abs().max().item()))
+    tolerance = 3 * (rate * min(1.0, error / 1e-8) + rounding(torch.float64, 20, truth.abs().max().item()))
+    assert (ours - truth).abs().max() < tolerance
 
 
 def test_learning_steps_with_sal_as_in_the_recipe(page) -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from salnb import neuron_sensitivity, sensitivity_gradient
 from salnb.sensitivity import ACTIVATIONS
-from tests.book.web.models import needs_chromium, playground
 from tests.problems import seeded
 
-pytestmark = needs_chromium
 CLOSE = {"rtol": 0.0, "atol": 1e-12}  # numbers below 10, from fewer than a hundred operations
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator:
-    with playground("one_neuron") as page:
-        yield page
+def page(functions):
+    return functions("one_neuron")
 
 
 def neurons(n: int = 200) -> tuple[torch.Tensor, ...]:
