@@ -129,7 +129,7 @@ salnb.playground("conditioning", (stage) => {
   const DEEPEST = 100, LOW = -16, HIGH = 3; // of the layers; of the axis, in decades
   const KINDS = [["gaussian", "Gaussian", "neutral"], ["sal", "Gaussian + SAL", "sensitivity"], ["orthogonal", "orthogonal", "text"]];
   const state = { n: 16, gain: 0.8, seed: 1, depth: 100 }, known = {};
-  const model = stage.model = { state, known };
+  stage.model = { state, known };
   const raised = (number) => String(number).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
   const signed = (x) => `${Math.abs(x) < 0.005 ? "" : x < 0 ? "−" : "+"}${Math.abs(x).toFixed(2)}`;
   const left = (kind) => directions(known[kind].logs[state.depth - 1]);

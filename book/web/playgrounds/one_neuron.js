@@ -63,7 +63,7 @@ salnb.playground("one_neuron", (stage) => {
   const degrees = (v) => Math.round(Math.atan2(v[1], v[0]) * 180 / Math.PI) + 0;
   const show = (x, digits = 2) => (Math.abs(x) < 0.5 / 10 ** digits ? 0 : x).toFixed(digits).replace("-", "−");
   const state = { w: polar(2, 35), x: polar(0.8, 75), bias: 0, radius: 0.3, activation: "tanh" };
-  const model = stage.model = { state };
+  const model = stage.model = { state, pose() { model.printed = true; drawing.redraw(); } }; // for the still
   let plane = null; // the maps from numbers to pixels, for dragging
 
   function arrow(context, from, to, color, { width = 2.2, dash = [] } = {}) {
@@ -141,7 +141,7 @@ salnb.playground("one_neuron", (stage) => {
     salnb.plot.axes(context, box, ink, { x: range, y: range, xTicks: ticks, yTicks: [] });
     context.strokeStyle = ink.rule;
     context.strokeRect(box.left + 0.5, box.top + 0.5, box.width - 1, box.height - 1);
-    salnb.plot.label(context, "inputs: drag w and x", box.left, box.top - 9, ink, { size: 13, bold: true });
+    salnb.plot.label(context, model.printed ? "inputs" : "inputs: drag w and x", box.left, box.top - 9, ink, { size: 13, bold: true });
   }
 
   function drawCurve(context, box, ink, seen) {
