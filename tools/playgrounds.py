@@ -41,8 +41,9 @@ def scripts(names: list[str], folder: Path = FOLDER) -> list[str]:
     if missing := set(names) - set(own):
         raise ValueError(f"playground: found no {', '.join(f'{name}.js' for name in sorted(missing))} in {folder}")
     data = [path.name for name in own for path in sorted(folder.glob(f"data_{name}*.js"))]
-    linear = any("salnb.linear" in (folder / f"{name}.js").read_text(encoding="utf-8") for name in own)
-    return ["core.js", *(["linear.js"] if linear else []), *data, *(f"{name}.js" for name in own)]
+    text = "".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in own)
+    shared = [f"{name}.js" for name in ("linear", "deep") if f"salnb.{name}" in text]
+    return ["core.js", *shared, *data, *(f"{name}.js" for name in own)]
 
 
 def description(sentence: str) -> str:

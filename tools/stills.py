@@ -27,7 +27,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 STILLS = FOLDER / "stills"
 HEAVIEST = 80 * 1024  # bytes a still
 SCALE, WIDTH = 2, 720
-SHARED = ("core", "linear")
+SHARED = ("core", "linear", "deep")
 ALONE = ".playground .controls { display: none } .playground.alive { border: 0; padding: 0; margin: 0 }"
 
 
@@ -87,12 +87,12 @@ def small_png(png: bytes, colors: int = 64) -> bytes:
 
 def still(browser: Browser, name: str) -> bytes:
     """The PNG of one playground, at most `HEAVIEST` bytes."""
-    for scale in (SCALE, 1.5, 1):
+    for scale, colors in ((SCALE, 256), (SCALE, 64), (1.5, 64), (1, 64)):  # shades need many colours, lines do with few
         page = opened(browser, name, width=WIDTH, scale=scale)
         page.add_style_tag(content=ALONE)
         page.evaluate("document.querySelector('.playground').model.pose?.()")
         page.wait_for_timeout(200)
-        png = small_png(page.screenshot(clip=page.locator(".playground").bounding_box()))
+        png = small_png(page.screenshot(clip=page.locator(".playground").bounding_box()), colors)
         page.close()
         if len(png) <= HEAVIEST:
             return png
