@@ -1,4 +1,4 @@
-"""Three of the 64 networks that *Inside a trained network* sorts, trained once more: a clock, a latch and a fading echo.
+"""Three networks as *Inside a trained network* sorts them, trained by its own functions: a clock, a latch and a fading echo.
 
 Which network is of which kind depends on the processor, so they are sorted here by the book's own rule, and chosen by a rule of
 their own. Their weights are rounded to 12 bits. The rounded weights then are the networks: everything that is said of them, kind,
@@ -16,7 +16,7 @@ from torch import Tensor
 from salnb import TanhRNN, lyapunov_spectrum
 from salnb.experiments import train_lag
 from salnb.experiments.measurements import after_first_pulse, kept_bit, orbits
-from salnb.experiments.measurements.working_memory import GONE, KeptBit, period_of, right_answers
+from salnb.experiments.measurements.working_memory import KeptBit, period_of, right_answers
 from salnb.experiments.results.plan import LIVE
 from salnb.experiments.results.store import FOLDER as RESULTS
 from salnb.experiments.results.store import provenance
@@ -30,6 +30,7 @@ SHOWN = 600  # steps, as many as the figure can show
 PARTS = {"recurrent": "recurrent.0.weight", "bias": "recurrent.0.bias", "input": "input.weight", "readout": "readout.weight",
          "readoutBias": "readout.bias"}  # fmt: skip
 KINDS = ("clock", "latch", "fading echo")
+SEEDS = (LIVE["seed"], 1, 2, 3, 4, 5, 6)  # the stored run's, then others; latches that rest in both places are rare
 
 
 def plane_of(run: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -40,28 +41,27 @@ def plane_of(run: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return middle, axes[:, :2].mT, share[:, :2].sum(1) / share.sum(1)
 
 
-def chosen(found: KeptBit, run: Tensor) -> list[int]:
-    """The places of a clock, a latch and an echo among the networks, for a picture in a plane.
+def suitable(found: KeptBit, run: Tensor) -> dict[str, int]:
+    """For each kind the place of the network that suits a picture in a plane best; a kind may be missing.
 
     Clock: of those that take 8 to 20 steps a turn, which an eye can follow, the one whose motion lies most in a plane. Latch: of
-    those at rest in both places, the one whose places lie farthest apart. Echo: the one with the exponent nearest -1/30, which
-    is to be seen for a while and is gone long before the last step.
+    those at rest in both places, the one whose places lie farthest apart. Echo: at rest in the end, the one with the exponent
+    nearest -1/30, which is to be seen for a while and is gone long before the last step.
 
     Args:
         found: of R networks. run: their states (T, R, 2, N) after the first pulse.
     """
-    *_, flat = plane_of(run[len(run) // 6 :].permute(1, 0, 2, 3).flatten(1, 2))
-    period, moves, largest = period_of(run[len(run) // 6 :, :, 0]), found.moves, found.exponents.amax(1)
-    rest = (moves < GONE) & ((run[-1] - run[-2]).abs().amax((1, 2)) < GONE)
-    fits = {"clock": (period > 8) & (period < 20), "latch": rest, "fading echo": moves < GONE}
-    score = {"clock": flat, "latch": found.apart, "fading echo": -(largest + 1 / 30).abs()}
-    places = []
+    late = run[len(run) // 6 :]
+    *_, flat = plane_of(late.permute(1, 0, 2, 3).flatten(1, 2))
+    period, still = period_of(late[:, :, 0]), (run[-1] - run[-2]).abs().amax((1, 2)) < 1e-3
+    fits = {"clock": (period > 8) & (period < 20), "latch": still, "fading echo": still}
+    score = {"clock": flat, "latch": found.apart, "fading echo": -(found.exponents.amax(1) + 1 / 30).abs()}
+    best = {}
     for kind in KINDS:
         good = torch.tensor([k == kind for k in found.kind]) & fits[kind]
-        if not bool(good.any()):
-            raise ValueError(f"networks: found no {kind} that suits the picture; train others, with another seed")
-        places.append(int(torch.where(good, score[kind], -torch.inf).argmax()))
-    return places
+        if bool(good.any()):
+            best[kind] = int(torch.where(good, score[kind], -torch.inf).argmax())
+    return best
 
 
 def rounded(net: TanhRNN, place: int) -> dict[str, dict]:
@@ -81,19 +81,30 @@ def network_of(stored: Sequence[Mapping[str, Any]]) -> TanhRNN:
 
 
 def export() -> dict[str, Any]:
-    """What the script needs: settings, provenance, and the networks."""
+    """What the script needs: settings, provenance, and the networks; of each kind the first that suits, in the order of seeds."""
     torch.set_num_threads(1)
-    folder = RESULTS / ".partial"  # where an interrupted training goes on
-    run_one(train_lag, LIVE, folder)
-    net, lag = load_trained(folder / f"{name_of(LIVE)}.pt"), LIVE["lag"]
-    with torch.no_grad():
-        places = chosen(kept_bit(net, lag=lag, n_warmup=5000, n_steps=2000), orbits(net, after_first_pulse(net), SHOWN))
-    parts = [rounded(net, place) for place in places]
-    return {"lag": lag, "source": {**provenance(), "arguments": LIVE}, "networks": described(parts, places, lag)}
+    folder, lag = RESULTS / ".partial", LIVE["lag"]  # where an interrupted training goes on
+    chosen: dict[str, tuple[int, int, dict]] = {}
+    for seed in SEEDS:
+        arguments = {**LIVE, "seed": seed}
+        run_one(train_lag, arguments, folder)
+        net = load_trained(folder / f"{name_of(arguments)}.pt")
+        with torch.no_grad():
+            kept = kept_bit(net, lag=lag, n_warmup=3000, n_steps=1000)
+            best = suitable(kept, orbits(net, after_first_pulse(net), SHOWN))
+        for kind, place in best.items():
+            chosen.setdefault(kind, (seed, place, rounded(net, place)))
+        if len(chosen) == len(KINDS):
+            break
+    else:
+        raise ValueError(f"seeds: found only {', '.join(chosen)} among {len(SEEDS)} times {LIVE['replicas']} networks")
+    origins = [{"seed": chosen[kind][0], "place": chosen[kind][1]} for kind in KINDS]
+    parts = [chosen[kind][2] for kind in KINDS]
+    return {"lag": lag, "source": {**provenance(), "arguments": LIVE}, "networks": described(parts, origins, lag)}
 
 
 @torch.no_grad()
-def described(parts: Sequence[dict], places: Sequence[int], lag: int) -> list[dict]:
+def described(parts: Sequence[dict], origins: Sequence[dict], lag: int) -> list[dict]:
     """The rounded networks with what is measured of them: kind, exponents after either sign, turn, and the plane to draw."""
     few = network_of(parts)
     kept = kept_bit(few, lag=lag)
@@ -104,9 +115,9 @@ def described(parts: Sequence[dict], places: Sequence[int], lag: int) -> list[di
     values, errors = long_run.exponents[..., 0], long_run.stderr[..., 0]
     middle, axes, _ = plane_of(orbits(few, after_first_pulse(few), SHOWN).permute(1, 0, 2, 3).flatten(1, 2))
     networks = []
-    for i, (kind, place) in enumerate(zip(KINDS, places, strict=True)):
+    for i, (kind, origin) in enumerate(zip(KINDS, origins, strict=True)):
         networks.append({
-            "kind": kind, "network": place, "exponents": [float(f"{value:.6f}") for value in values[i]],
+            "kind": kind, **origin, "exponents": [float(f"{value:.6f}") for value in values[i]],
             "errors": [float(f"{error:.1e}") for error in errors[i]],
             "period": round(kept.period[i].item(), 2) if kind == "clock" else None, **parts[i],
             "middle": packed(middle[i]), "axes": packed(axes[i].mT),

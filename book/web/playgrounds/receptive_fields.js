@@ -1,28 +1,18 @@
 /* Receptive fields while Krotov-Hopfield learns: stored frames of two layers, drawn and scrubbed. */
 "use strict";
-salnb.models.receptive_fields = (() => {
-  const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-  // Whole numbers in base 64, `digits` characters each, times a unit: tools/playground_data/numerals.py.
-  const unpack = ({ unit, digits, text }) => Float64Array.from({ length: text.length / digits }, (_, i) => {
-    let code = 0;
-    for (let j = i * digits; j < (i + 1) * digits; j++) code = 64 * code + DIGITS.indexOf(text[j]);
-    return (code - 64 ** digits / 2) * unit;
-  });
-
+salnb.models.receptive_fields = {
   // One training: per frame the fields, each divided by its largest weight, the norms, the images won, log10 of the spectrum.
-  const course = (data, name) => {
+  course(data, name) {
     const run = data.runs[name], frames = run.after.length, found = { updates: run.after, off: run.off };
     for (const part of ["fields", "norms", "wins", "spectrum"]) {
-      const values = unpack(run[part]), size = values.length / frames;
+      const values = salnb.unpack(run[part]), size = values.length / frames;
       found[part] = run.after.map((_, i) => values.subarray(i * size, (i + 1) * size));
     }
-    found.images = unpack(run.images);
+    found.images = salnb.unpack(run.images);
     found.silent = found.wins.map((row) => row.filter((count) => count < 0.5).length / data.units);
     return found;
-  };
-  return { unpack, course };
-})();
+  },
+};
 
 salnb.playground("receptive_fields", (stage) => {
   const data = salnb.data.receptive_fields, { course } = salnb.models.receptive_fields, { axes, line, label } = salnb.plot;
