@@ -1,8 +1,8 @@
 """Three networks as *Inside a trained network* sorts them, trained by its own functions: a clock, a latch and a fading echo.
 
-Which network is of which kind depends on the processor, so they are sorted here by the book's own rule, and chosen by a rule of
-their own. Their weights are rounded to 12 bits. The rounded weights then are the networks: everything that is said of them, kind,
-exponent and answers, is measured after the rounding.
+Which network is of which kind depends on the processor, so they are chosen anew wherever this runs. Their weights are rounded to
+12 bits. The rounded weights then are the networks: what is said of them, the kind by the book's own rule, exponent and answers, is
+measured after the rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from salnb import TanhRNN, lyapunov_spectrum
 from salnb.experiments import train_lag
 from salnb.experiments.measurements import after_first_pulse, kept_bit, orbits
-from salnb.experiments.measurements.working_memory import KeptBit, period_of, right_answers
+from salnb.experiments.measurements.working_memory import period_of, right_answers, rms
 from salnb.experiments.results.plan import LIVE
 from salnb.experiments.results.store import FOLDER as RESULTS
 from salnb.experiments.results.store import provenance
@@ -41,27 +41,25 @@ def plane_of(run: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return middle, axes[:, :2].mT, share[:, :2].sum(1) / share.sum(1)
 
 
-def suitable(found: KeptBit, run: Tensor) -> dict[str, int]:
-    """For each kind the place of the network that suits a picture in a plane best; a kind may be missing.
+def suitable(run: Tensor) -> dict[str, int]:
+    """For each kind the place of the network that suits a picture best, as far as 600 steps tell; a kind may be missing.
 
     Clock: of those that take 8 to 20 steps a turn, which an eye can follow, the one whose motion lies most in a plane. Latch: of
-    those at rest in both places, the one whose places lie farthest apart. Echo: at rest in the end, the one with the exponent
-    nearest -1/30, which is to be seen for a while and is gone long before the last step.
+    those at rest in two places, the one whose places lie farthest apart. Echo: the one whose signs near each other at a rate
+    nearest 1/30 per step, which is to be seen for a while and is gone long before the last step.
 
     Args:
-        found: of R networks. run: their states (T, R, 2, N) after the first pulse.
+        run: states of R networks after the first pulse, (T, R, 2, N).
     """
-    late = run[len(run) // 6 :]
-    *_, flat = plane_of(late.permute(1, 0, 2, 3).flatten(1, 2))
-    period, still = period_of(late[:, :, 0]), (run[-1] - run[-2]).abs().amax((1, 2)) < 1e-3
-    fits = {"clock": (period > 8) & (period < 20), "latch": still, "fading echo": still}
-    score = {"clock": flat, "latch": found.apart, "fading echo": -(found.exponents.amax(1) + 1 / 30).abs()}
-    best = {}
-    for kind in KINDS:
-        good = torch.tensor([k == kind for k in found.kind]) & fits[kind]
-        if bool(good.any()):
-            best[kind] = int(torch.where(good, score[kind], -torch.inf).argmax())
-    return best
+    early = len(run) // 6
+    *_, flat = plane_of(run[early:].permute(1, 0, 2, 3).flatten(1, 2))
+    period, still = period_of(run[early:, :, 0]), (run[-1] - run[-2]).abs().amax((1, 2)) < 1e-3
+    apart, before = (rms(run[t, :, 0] - run[t, :, 1]) for t in (-1, early))
+    rate = (before / apart).log() / (len(run) - 1 - early)
+    fits = {"clock": ~still & (apart > 0.1) & (period > 8) & (period < 20), "latch": still & (apart > 0.1),
+            "fading echo": still & (apart < 0.01)}  # fmt: skip
+    score = {"clock": flat, "latch": apart, "fading echo": -(rate - 1 / 30).abs()}
+    return {kind: int(torch.where(good, score[kind], -torch.inf).argmax()) for kind, good in fits.items() if bool(good.any())}
 
 
 def rounded(net: TanhRNN, place: int) -> dict[str, dict]:
@@ -90,8 +88,7 @@ def export() -> dict[str, Any]:
         run_one(train_lag, arguments, folder)
         net = load_trained(folder / f"{name_of(arguments)}.pt")
         with torch.no_grad():
-            kept = kept_bit(net, lag=lag, n_warmup=3000, n_steps=1000)
-            best = suitable(kept, orbits(net, after_first_pulse(net), SHOWN))
+            best = suitable(orbits(net, after_first_pulse(net), SHOWN))
         for kind, place in best.items():
             chosen.setdefault(kind, (seed, place, rounded(net, place)))
         if len(chosen) == len(KINDS):
