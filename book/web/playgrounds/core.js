@@ -38,12 +38,12 @@ salnb.stage = (div) => {
     if (parent) parent.append(element);
     return element;
   };
-  const row = () => { // controls that follow each other share a row
+  const row = (kind = "controls") => { // controls that follow each other share a row, sliders one of their own
     const last = div.lastElementChild;
-    return last && last.className === "controls" ? last : make("div", { className: "controls" }, div);
+    return last && last.className === kind ? last : make("div", { className: kind }, div);
   };
   const named = (label, control, kind) => {
-    const box = make("label", { className: `control ${kind}` }, row());
+    const box = make("label", { className: `control ${kind}` }, row(kind === "slider" ? "controls sliders" : "controls"));
     make("span", { className: "name", textContent: label }, box);
     box.append(control);
     return box;
@@ -78,8 +78,8 @@ salnb.stage = (div) => {
   };
 
   stage.slider = ({ label, min, max, step, value, format = String, unit = "", change }) => {
-    const input = make("input", { type: "range", min, max, step, value });
-    const box = named(label, input, "slider"), output = make("output", {}, box);
+    const input = make("input", { type: "range", min, max, step, value }), output = make("output");
+    named(label, input, "slider").insertBefore(output, input);
     const show = () => {
       output.textContent = format(Number(input.value)) + (unit && ` ${unit}`);
       input.setAttribute("aria-valuetext", output.textContent);
