@@ -22,8 +22,8 @@ UNITS, UPDATES, LR, BATCH = 16, 3000, 0.04, 100
 SEEDS = {"split": 2, "layer": 3}  # as in the chapter
 STARTS = {"learns": {"centre": True, "shorten": 1.0}, "collapses": {"centre": False, "shorten": 0.1}}
 # After how many updates there is a frame: most of them where most changes.
-FRAMES = {"learns": (0, 20, 40, 60, 75, 90, 100, 110, 120, 130, 145, 165, 200, 260, 400, 1000, 3000),
-          "collapses": (0, 1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 70, 100, 140, 200, 1000, 3000)}  # fmt: skip
+FRAMES = {"learns": (0, 20, 40, 60, 75, 90, 100, 110, 125, 145, 165, 200, 300, 600, 3000),
+          "collapses": (0, 1, 2, 3, 5, 8, 12, 18, 25, 35, 50, 70, 100, 200, 3000)}  # fmt: skip
 
 
 def images_of(centre: bool) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Three networks as *Inside a trained network* sorts them, trained by its own functions: a clock, a latch and a fading echo.
 
 Which network is of which kind depends on the processor, so they are chosen anew wherever this runs. Their weights are rounded to
-12 bits. The rounded weights then are the networks: what is said of them, the kind by the book's own rule, exponent and answers, is
+12 bits. The rounded weights then are the networks: what is said of them (kind by the rule of the book, exponent, answers) is
 measured after the rounding.
 """
 

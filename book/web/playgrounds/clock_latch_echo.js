@@ -167,7 +167,7 @@ salnb.playground("clock_latch_echo", (stage) => {
     const lowest = -8, decades = [0, -2, -4, -6, -8];
     top += 2;
     const at = axes(context, { ...box, top, height: tall.distance }, ink, { x: [0, length], y: [lowest, 0.6],
-      title: "Distance", yTicks: decades.map((power) => [power, power ? `10${["⁻²", "⁻⁴", "⁻⁶", "⁻⁸"][-power / 2 - 1]}` : "1"]) });
+      title: "Distance per neuron", yTicks: decades.map((power) => [power, power ? `10${["⁻²", "⁻⁴", "⁻⁶", "⁻⁸"][-power / 2 - 1]}` : "1"]) });
     context.save();
     context.beginPath();
     context.rect(box.left, top, box.width + 1, tall.distance + 1);
@@ -208,7 +208,7 @@ salnb.playground("clock_latch_echo", (stage) => {
   };
 
   const plane = (context, box, ink) => {
-    const { time, length } = state, size = Math.min(box.width, box.height), reach = 1.12 * Math.max(...places.slice(1).flat().map((values) =>
+    const { time, length } = state, size = Math.min(box.width, box.height), reach = 1.2 * Math.max(...places.slice(1).flat().map((values) =>
       values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)));
     const x = (value) => box.left + box.width / 2 + (value / reach) * (size / 2), y = (value) => box.top + size / 2 - (value / reach) * (size / 2);
     label(context, "In the plane of the strongest motion", box.left, box.top - 9, ink, { size: 13, bold: true });
@@ -222,7 +222,7 @@ salnb.playground("clock_latch_echo", (stage) => {
     context.fillStyle = ink.neutral;
     context.globalAlpha = 0.5;
     for (const [across, up] of places.slice(0, 2)) {
-      for (let t = 0; t <= length; t++) context.fillRect(x(across[t]) - 0.8, y(up[t]) - 0.8, 1.6, 1.6);
+      for (let t = 0; t <= length; t++) context.fillRect(x(across[t]) - 1, y(up[t]) - 1, 2, 2);
     }
     context.globalAlpha = 1;
     const disc = (across, up, radius, fill, stroke) => {
@@ -244,7 +244,8 @@ salnb.playground("clock_latch_echo", (stage) => {
     context.fillStyle = ink.sensitivity;
     context.fillRect(x(end[0]) - 3.5, y(end[1]) - 3.5, 7, 7);
     places.slice(0, 2).forEach(([to, high], which) => {
-      label(context, which ? "−1" : "+1", x(to[time]) + 10, y(high[time]) + (which ? 14 : -8), ink, { bold: true, color: ink.activity });
+      const beside = x(to[time]) + (x(to[time]) > box.left + box.width - 36 ? -28 : 10);
+      label(context, which ? "−1" : "+1", beside, y(high[time]) + (which ? 16 : -8), ink, { bold: true, color: ink.activity });
     });
     context.restore();
     const keys = [[ink.activity, ink.activity, "after +1"], [ink.paper, ink.activity, "after −1"]];
@@ -301,10 +302,16 @@ salnb.playground("clock_latch_echo", (stage) => {
   const exponent = stage.number({ label: "Exponent", color: "exponent" }), apart = stage.number({ label: "Signs apart" });
   const asked = stage.number({ label: "Asked now" });
   const update = () => {
-    exponent.set(minus(`${net.exponents[0].toFixed(4)} ± ${net.errors[0].toFixed(4)}`));
+    const error = net.errors[0] < 5e-5 ? "" : ` ± ${net.errors[0].toFixed(4)}`; // at rest there is none
+    exponent.set(minus(net.exponents[0].toFixed(4) + error));
     apart.set(far(state.apart[state.time]));
     asked.set(`${state.right[state.time]} of 4 right`);
     drawing.redraw();
+  };
+  state.pose = () => { // the moment worth printing: a clock some steps after a kick
+    Object.assign(state, { length: 200, kicks: [{ time: 100, size: 0.4 }] });
+    compute();
+    go(112);
   };
   compute();
   update();

@@ -121,5 +121,6 @@ salnb.playground("receptive_fields", (stage) => {
     waited = 0;
     next();
   }, { step: next });
+  state.pose = () => show(last); // the moment worth printing
   update();
 });

@@ -8,7 +8,7 @@ from tools.playground_data import receptive_fields as fields
 from tools.playground_data.numerals import read, unpacked
 
 STORED = read(fields.NAME)
-PREFIX = 13  # frames that are computed again: the first 200 and 100 updates, in which nearly everything happens
+PREFIX = 12  # frames that are computed again: the first 200 and 70 updates, in which most happens
 
 
 def parts(name):
