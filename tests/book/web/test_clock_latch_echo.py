@@ -91,3 +91,26 @@ def test_the_same_exponent(page):
     # Another first tangent is another phase of a direction that turns and breathes: at most 2 nats over the whole run.
     assert (seen - along.exponents[..., 0]).abs().max() < 2 / LONG
     assert ((seen - stored).abs() < 5 * error + 2 / LONG).all()
+
+
+@needs_chromium
+def test_what_the_caption_says_of_kicks(page):
+    seen = page.evaluate(f"""() => {{ {MODEL}
+      return nets.map((net) => {{
+        const free = model.run(net, 1, 600), other = model.run(net, -1, 600);
+        return [0.3, 1].map((size) => {{
+          const kicked = model.run(net, 1, 600, [{{ time: 300, size }}], other);
+          return [free, other].map((run) => model.distance(kicked, run, net.size)[600]);
+        }});
+      }}); }}""")
+    (clock, _), (small, large), (echo, _) = seen
+    assert clock[0] > 0.1 and clock[1] > 0.1  # another phase, kept
+    assert small[0] < 1e-3 < 0.1 < small[1]  # the latch falls back,
+    assert large[1] < 1e-3 < 0.1 < large[0]  # or to the other place
+    assert max(echo) < 1e-3
+
+
+def test_what_the_caption_says_of_answers():
+    late = torch.stack([right_answers(NET, wait) for wait in range(150, 401, 10)])
+    clock, latch, echo = late.unbind(1)
+    assert (clock == 4).any() and (latch < 4).all() and (echo < 4).all()
