@@ -9,13 +9,20 @@ salnb.models.clock_latch_echo = {
     return net;
   },
 
-  // The state after `state`, with input x, written into `out`.
-  step({ size, recurrent, bias, input }, state, x, out) {
+  // What a state gives the neurons without an input, W h + bias, written into `out`.
+  drive({ size, recurrent, bias }, state, out) {
     for (let i = 0, at = 0; i < size; i++) {
-      let sum = bias[i] + input[i] * x;
+      let sum = bias[i];
       for (let j = 0; j < size; j++, at++) sum += recurrent[at] * state[j];
-      out[i] = Math.tanh(sum);
+      out[i] = sum;
     }
+    return out;
+  },
+
+  // The state after `state`, with input x, written into `out`.
+  step(net, state, x, out) {
+    salnb.models.clock_latch_echo.drive(net, state, out);
+    for (let i = 0; i < net.size; i++) out[i] = Math.tanh(out[i] + net.input[i] * x);
     return out;
   },
 
@@ -52,14 +59,14 @@ salnb.models.clock_latch_echo = {
 
   // How many of the four sequences are answered rightly when the second pulse comes at time t (1, 2, ...).
   right(net, runs) {
-    const { step } = salnb.models.clock_latch_echo, { size, readout, readoutBias } = net, next = new Float64Array(size);
+    const { size, input, readout, readoutBias } = net, given = new Float64Array(size);
     return Uint8Array.from({ length: runs[0].length / size }, (_, t) => {
       let count = 0;
       for (let first = 0; t && first < 2; first++) {
+        salnb.models.clock_latch_echo.drive(net, runs[first].subarray((t - 1) * size, t * size), given);
         for (let second = 0; second < 2; second++) {
-          step(net, runs[first].subarray((t - 1) * size, t * size), second ? -1 : 1, next);
           let margin = readoutBias[1] - readoutBias[0];
-          for (let i = 0; i < size; i++) margin += (readout[size + i] - readout[i]) * next[i];
+          for (let i = 0; i < size; i++) margin += (readout[size + i] - readout[i]) * Math.tanh(given[i] + (second ? -input[i] : input[i]));
           count += (margin > 0) === (first !== second);
         }
       }
@@ -100,7 +107,7 @@ salnb.playground("clock_latch_echo", (stage) => {
   // Everything that depends on the network and the kicks, up to the longest time, so that the sliders only draw.
   const compute = () => {
     net = networks[state.kind];
-    const { size } = net, free = model.run(net, 1, LONGEST), other = model.run(net, -1, LONGEST);
+    const { size } = net, [free, other] = net.runs || (net.runs = [1, -1].map((sign) => model.run(net, sign, LONGEST)));
     const plus = state.kicks.length ? model.run(net, 1, LONGEST, state.kicks, other) : free;
     Object.assign(state, { plus, minus: other, apart: model.distance(plus, other, size), right: model.right(net, [plus, other]),
                            moved: model.distance(plus, free, size) });
@@ -118,8 +125,9 @@ salnb.playground("clock_latch_echo", (stage) => {
 
   // The kick that the button would give now, in the plane: from where to where.
   const kickNow = () => {
-    const { size } = net, { time } = state, [from, to] = [state.plus, state.minus].map((run) => run.subarray(time * size, (time + 1) * size));
-    const way = model.direction(from, to), begin = [0, 1].map((axis) => places[0][axis][time]);
+    const { size } = net, { time } = state, at = time * size, way = model.direction(
+      state.plus.subarray(at, at + size), state.minus.subarray(at, at + size));
+    const begin = [0, 1].map((axis) => places[0][axis][time]);
     return [begin, begin.map((value, axis) => way.reduce((sum, part, i) => sum + part * net.axes[axis * size + i], 0) / Math.sqrt(size) *
       state.size + value)];
   };
@@ -131,7 +139,7 @@ salnb.playground("clock_latch_echo", (stage) => {
     const { size } = net, width = LONGEST + 1;
     raster.width = width;
     raster.height = 2 * size;
-    const context = raster.getContext("2d", { willReadFrequently: true });
+    const context = raster.getContext("2d");
     const [above, below] = [ink.activity, ink.neutral].map((colour) => {
       context.fillStyle = colour;
       context.fillRect(0, 0, 1, 1);
@@ -164,10 +172,9 @@ salnb.playground("clock_latch_echo", (stage) => {
       upright(context, x(time), top, tall.raster, ink.text);
       top += tall.raster + 30;
     });
-    const lowest = -8, decades = [0, -2, -4, -6, -8];
     top += 2;
-    const at = axes(context, { ...box, top, height: tall.distance }, ink, { x: [0, length], y: [lowest, 0.6],
-      title: "Distance per neuron", yTicks: decades.map((power) => [power, power ? `10${["⁻²", "⁻⁴", "⁻⁶", "⁻⁸"][-power / 2 - 1]}` : "1"]) });
+    const at = axes(context, { ...box, top, height: tall.distance }, ink, { x: [0, length], y: [-8, 0.6],
+      title: "Distance per neuron", yTicks: [[0, "1"], [-2, "10⁻²"], [-4, "10⁻⁴"], [-6, "10⁻⁶"], [-8, "10⁻⁸"]] });
     context.save();
     context.beginPath();
     context.rect(box.left, top, box.width + 1, tall.distance + 1);
@@ -208,9 +215,9 @@ salnb.playground("clock_latch_echo", (stage) => {
   };
 
   const plane = (context, box, ink) => {
-    const { time, length } = state, size = Math.min(box.width, box.height), reach = 1.2 * Math.max(...places.slice(1).flat().map((values) =>
-      values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)));
-    const x = (value) => box.left + box.width / 2 + (value / reach) * (size / 2), y = (value) => box.top + size / 2 - (value / reach) * (size / 2);
+    const { time, length } = state, size = Math.min(box.width, box.height);
+    const unit = size / 2.4 / Math.max(...places.slice(1).flat().map((values) => Math.max(...values.map(Math.abs))));
+    const x = (value) => box.left + box.width / 2 + value * unit, y = (value) => box.top + size / 2 - value * unit;
     label(context, "In the plane of the strongest motion", box.left, box.top - 9, ink, { size: 13, bold: true });
     context.strokeStyle = ink.rule;
     context.lineWidth = 1;
@@ -225,19 +232,19 @@ salnb.playground("clock_latch_echo", (stage) => {
       for (let t = 0; t <= length; t++) context.fillRect(x(across[t]) - 1, y(up[t]) - 1, 2, 2);
     }
     context.globalAlpha = 1;
-    const disc = (across, up, radius, fill, stroke) => {
+    const disc = (across, down, radius, fillStyle, strokeStyle) => {
+      Object.assign(context, { fillStyle, strokeStyle, lineWidth: 2 });
       context.beginPath();
-      context.arc(x(across), y(up), radius, 0, 2 * Math.PI);
-      Object.assign(context, { fillStyle: fill, strokeStyle: stroke, lineWidth: 2 });
+      context.arc(across, down, radius, 0, 2 * Math.PI);
       context.fill();
       context.stroke();
     };
     places.forEach(([across, up], which) => {
       if (which === 2 && !state.kicks.length) return;
       const from = Math.max(0, time - TRAIL), colour = which === 2 ? ink.neutral : ink.activity;
-      line(context, from, time + 1, (t) => x(across[t]), (t) => y(up[t]), { color: colour, width: 1.6, dash: which ? [4, 3] : [], alpha: 0.75 });
-      if (which === 2) disc(across[time], up[time], 4, ink.neutral, ink.neutral);
-      else disc(across[time], up[time], 6, which ? ink.paper : ink.activity, ink.activity);
+      line(context, from, time + 1, (t) => x(across[t]), (t) => y(up[t]),
+           { color: colour, width: 1.6, dash: which ? [4, 3] : [], alpha: 0.75 });
+      disc(x(across[time]), y(up[time]), which === 2 ? 4 : 6, [ink.activity, ink.paper, ink.neutral][which], colour);
     });
     const [begin, end] = kickNow();
     line(context, 0, 2, (i) => x([begin, end][i][0]), (i) => y([begin, end][i][1]), { color: ink.sensitivity, width: 2.5 });
@@ -253,18 +260,15 @@ salnb.playground("clock_latch_echo", (stage) => {
     if (state.kicks.length) keys.push([ink.neutral, ink.neutral, "after +1, not kicked"]);
     keys.forEach(([fill, stroke, text], i) => {
       const across = box.left + 7 + (i === 1) * 84, down = box.top + size + 16 + 20 * Math.max(0, i - 1);
-      context.beginPath();
-      context.arc(across, down, 5, 0, 2 * Math.PI);
-      Object.assign(context, { fillStyle: fill, strokeStyle: stroke, lineWidth: 2 });
-      context.fill();
-      context.stroke();
+      disc(across, down, 5, fill, stroke);
       label(context, text, across + 10, down, ink, { baseline: "middle" });
     });
   };
 
   const far = (value) => (value < 1e-16 ? "0" : value < 0.01 ? minus(value.toExponential(0)) : value.toFixed(2));
-  const said = () => `A ${net.kind} ${state.time} steps after the pulse: the states after +1 and −1 are ${far(state.apart[state.time])} apart ` +
-    `per neuron, ${state.right[state.time]} of 4 sequences would be answered rightly now; the exponent is ${minus(net.exponents[0].toFixed(3))}.`;
+  const said = () => `A ${net.kind} ${state.time} steps after the pulse: the states after +1 and −1 are ` +
+    `${far(state.apart[state.time])} apart per neuron, ${state.right[state.time]} of 4 sequences would be answered rightly now; ` +
+    `the exponent is ${minus(net.exponents[0].toFixed(3))}.`;
   const drawing = stage.drawing({
     label: said, ratio: (width) => (width < 560 ? 786 / width : 500 / width),
     draw(context, width, height, ink) {
@@ -285,8 +289,10 @@ salnb.playground("clock_latch_echo", (stage) => {
   stage.slider({ label: "Kick", min: 0.05, max: 1.2, step: 0.05, value: state.size, format: (size) => size.toFixed(2),
     change(size) { // the last kick follows the slider
       state.size = size;
-      if (state.kicks.length) state.kicks[state.kicks.length - 1].size = size;
-      compute();
+      if (state.kicks.length) {
+        state.kicks[state.kicks.length - 1].size = size;
+        compute();
+      }
       update();
     } });
   stage.button({ label: "Kick +1 now", press() { state.kicks.push({ time: state.time, size: state.size }); compute(); update(); } });

@@ -18,7 +18,7 @@ salnb.playground("receptive_fields", (stage) => {
   const data = salnb.data.receptive_fields, { course } = salnb.models.receptive_fields, { axes, line, label } = salnb.plot;
   const { units, side } = data, last = data.runs.learns.after.length - 1, rows = Math.sqrt(units);
   const courses = Object.fromEntries(Object.keys(data.runs).map((name) => [name, course(data, name)]));
-  const state = stage.model = { run: "learns", frame: 0, courses };
+  const state = stage.model = { run: "learns", frame: 10, courses };
   const now = () => courses[state.run], percent = (share) => `${Math.round(100 * share)} %`;
   const along = (updates) => Math.log10(1 + updates), end = along(data.runs.learns.after[last]);
   const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
@@ -104,7 +104,7 @@ salnb.playground("receptive_fields", (stage) => {
 
   stage.choice({ label: "The layer", value: state.run, change: (name) => { state.run = name; show(state.frame); },
     options: [["learns", "learns: long start, mean removed"], ["collapses", "collapses: short start, raw digits"]] });
-  const time = stage.slider({ label: "Updates", min: 0, max: last, step: 1, value: 0,
+  const time = stage.slider({ label: "Updates", min: 0, max: last, step: 1, value: state.frame,
     format: (i) => thousands(now().updates[i]), change: (i) => { loop.pause(); show(i); } });
   const off = stage.number({ label: "Off norm 1" }), silent = stage.number({ label: "Win no image", color: "activity" });
   const update = () => {
