@@ -251,3 +251,13 @@ salnb.random = (seed) => {
   };
   return { uniform, normal };
 };
+
+/* ---- Stored numbers: whole ones in base 64, `digits` characters each, times a unit (tools/playground_data/numerals.py). ---- */
+salnb.unpack = ({ unit, digits, text }) => {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  return Float64Array.from({ length: text.length / digits }, (_, i) => {
+    let code = 0;
+    for (let j = i * digits; j < (i + 1) * digits; j++) code = 64 * code + alphabet.indexOf(text[j]);
+    return (code - 64 ** digits / 2) * unit;
+  });
+};
