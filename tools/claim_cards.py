@@ -29,6 +29,7 @@ LEDGER = "book/appendix/claims"
 OPENING = re.compile(r'<div class="claim-card" data-claim="([^"]*)">')
 CELL = re.compile(OPENING.pattern + r"\n\n(.*?)\n\n</div>", re.DOTALL)
 CARD = re.compile(r'<(?:article|aside) class="claim-card[^"]*" id="([^"]+)"')
+FRAME, CLOSED = '<div class="claim-cards">', "</aside>"
 LINK = re.compile(r'(<a class="claim-chapter" )?href="([^":#]+)\.ipynb(#[^"]*)?"(?:>([^<]*)</a>)?')
 
 
@@ -66,14 +67,16 @@ def put_small_cards(app: Sphinx, doctree: nodes.document) -> None:
         siblings, start = opening.parent.children, opening.parent.index(opening)
         end = next(i for i in range(start, len(siblings)) if siblings[i].astext().strip().endswith("</div>"))
         there = os.path.relpath(LEDGER, Path(docname).parent) + ".ipynb"
-        card = small_card(claims[found[1]], measured.get(found[1]), there)
-        opening.parent[start : end + 1] = [nodes.raw("", card, format="html")]
+        card, before = small_card(claims[found[1]], measured.get(found[1]), there), siblings[start - 1] if start else None
+        if isinstance(before, nodes.raw) and before.astext().endswith(f"{CLOSED}</div>"):  # cards in a row share a frame
+            start, card = start - 1, before.astext().removesuffix("</div>").removeprefix(FRAME) + card
+        opening.parent[start : end + 1] = [nodes.raw("", f"{FRAME}{card}</div>", format="html")]
     places = env.metadata[docname].setdefault("myst_slugs", {})
     for raw in doctree.findall(nodes.raw):
         for name in CARD.findall(raw.astext()):
             places.setdefault(name, (raw.line or 0, name, name))  # as MyST keeps a heading: line, id, text
             for source in ("claims.toml", "results/claims.json"):
-                env.note_dependency(str(data_path(source)), docname=docname)
+                env.note_dependency(str(data_path(source)))
 
 
 def lead_to_pages(app: Sphinx, doctree: nodes.document, docname: str) -> None:

@@ -64,7 +64,7 @@
     const order = ["confirmed", "refuted", "undecided", "open"];
     row("part", "Part", [["", "All"], ...values("part").map((part) => [part, titleOf(part)])]);
     row("verdict", "Verdict", [["", "All"], ...values("verdict").sort((a, b) => order.indexOf(a) - order.indexOf(b))
-      .map((verdict) => [verdict, verdict, document.querySelector(`.claim-shape.${verdict}`)])]);
+      .map((verdict) => [verdict, verdict[0].toUpperCase() + verdict.slice(1), document.querySelector(`.claim-shape.${verdict}`)])]);
     said.setAttribute("aria-live", "polite");
     place.append(said);
     show();

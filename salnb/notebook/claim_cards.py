@@ -71,17 +71,17 @@ def shape(verdict: str) -> str:
 def verdict_of(entry: Mapping) -> str:
     """The verdict as a word with its shape."""
     verdict = entry["verdict"]
-    return f'<span class="claim-verdict {verdict}">{shape(verdict)}{verdict}</span>'
+    return f'<span class="claim-verdict {verdict}">{shape(verdict)}{verdict.capitalize()}</span>'
 
 
 def counted(entry: Mapping, stored: Mapping) -> str:
-    """How many of what: "30 networks decide; 120 in all 4 groups"."""
+    """How many of what: "30 networks decide, 120 in 4 groups"."""
     of, n = entry.get("of", "seeds"), stored["seeds"]
     if "with" in stored:
         return f"{stored['with'][1]} {of} with SAL, {stored['without'][1]} without"
     groups = stored.get("groups", {})
     total = sum(group["seeds"] for group in groups.values())
-    return f"{n} {of} decide; {total} in all {len(groups)} groups" if len(groups) > 1 else f"{n} {of}"
+    return f"{n} {of} decide, {total} in {len(groups)} groups" if len(groups) > 1 else f"{n} {of}"
 
 
 def held(stored: Mapping) -> str:
@@ -171,9 +171,12 @@ def board(rows: Mapping[str, Iterable[Mapping]]) -> str:
     told = []
     for title, entries in rows.items():
         verdicts = [entry["verdict"] for entry in entries]
-        shapes = "".join(f'<a class="{entry["verdict"]}" href="#claim-{entry["id"]}" title="{escape(entry["claim"])}" '
-                         f'aria-label="{entry["id"]}: {entry["verdict"]}">{shape(entry["verdict"])}</a>' for entry in entries)  # fmt: skip
+        shapes = "".join(
+            f'<a href="#claim-{entry["id"]}" aria-label="{entry["id"]}: {entry["verdict"]}"><title>{escape(entry["claim"])}</title>'
+            f'<rect x="{30 * i}" width="30" height="30" rx="5" fill="transparent"/>'
+            f'<svg class="claim-shape {entry["verdict"]}" x="{30 * i + 5}" y="5" width="20" height="20" viewBox="0 0 20 20">'
+            f"{SHAPES[entry['verdict']]}</svg></a>" for i, entry in enumerate(entries))  # fmt: skip
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in SHAPES if verdict in verdicts)
-        told.append(f'<span class="claim-part">{escape(title)}</span><span class="claim-row">{shapes}</span>'
-                    f'<span class="claim-counts">{counts}</span>')  # fmt: skip
+        told.append(f'<span class="claim-part">{escape(title)} <span class="claim-counts">{counts}</span></span>'
+                    f'<svg class="claim-row" width="{30 * len(verdicts)}" height="30">{shapes}</svg>')  # fmt: skip
     return f'<div class="claim-board">{"".join(told)}</div>'

@@ -79,7 +79,8 @@ class Ruler:
 
     def __init__(self, entry: Mapping, stored: Mapping, small: bool = False) -> None:
         self.entry, self.stored, self.small = entry, stored, small
-        self.low, self.high = span(entry, stored)
+        shown = {key: stored[key] for key in ("mean", "interval")} if small else stored
+        self.low, self.high = span(entry, shown)
         self.top, self.parts, self.strips = 20.0, [], []
         self.name = f"{entry['id']}{'-small' if small else ''}"
 
@@ -106,7 +107,7 @@ class Ruler:
         parts = [f'<g class="networks" fill="{INK}" fill-opacity="{0.25 if together else 0.5}">{dots}</g>'] if dots else []
         parts.append(f'<line class="interval" x1="{self.at(low)}" x2="{self.at(high)}" y1="{y:g}" y2="{y:g}" '
                      f'stroke="{INK}" stroke-width="{5 if decides else 2}"/>')  # fmt: skip
-        fill = f'r="5" fill="{PAPER}" stroke="{INK}" stroke-width="2.2"' if decides else f'r="2.6" fill="{INK}"'
+        fill = f'r="{4 if self.small else 5}" fill="{PAPER}" stroke="{INK}" stroke-width="2.2"' if decides else f'r="2.6" fill="{INK}"'
         parts.append(f'<circle class="mean" cx="{self.at(mean)}" cy="{y:g}" {fill}/>')
         decided = ' class="decides"' if decides else ""
         said = f"{name + ': ' if name else ''}{signed(mean)} [{signed(low)}, {signed(high)}]"
@@ -172,7 +173,9 @@ class Ruler:
         """The line with round numbers."""
         line = f'stroke="{INK}" stroke-opacity="0.6"'
         yield f'<line x1="0%" x2="100%" y1="{y:g}" y2="{y:g}" {line}/>'
-        for value in ticks(self.low, self.high, 4 if self.small else 5):
+        margin = 0.04 * (self.high - self.low)  # a number at the very end would stand half outside
+        tried = (ticks(self.low + margin, self.high - margin, most) for most in range(4 if self.small else 5, 20))
+        for value in next(numbers for numbers in tried if len(numbers) > 1):
             yield f'<line x1="{self.at(value)}" x2="{self.at(value)}" y1="{y:g}" y2="{y + 5:g}" {line}/>'
             yield self.text(self.at(value), y + 18, f"{value:g}".replace("-", "−"), size=11.5, **{"class": "tick"})
 
