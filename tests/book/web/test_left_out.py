@@ -27,7 +27,8 @@ def test_nothing_is_said_of_other_reasons() -> None:
 
 def test_it_stands_at_the_end_of_a_run(tmp_path: Path) -> None:
     shutil.copy(browser.ROOT / "conftest.py", tmp_path)
-    (tmp_path / "test_page.py").write_text(f"import pytest\n@pytest.mark.skip(reason={browser.NO_CHROMIUM!r})\ndef test_page(): pass")
+    test = f"import pytest\n@pytest.mark.skip(reason={browser.NO_CHROMIUM!r})\ndef test_page(): pass"
+    (tmp_path / "test_page.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "--rootdir", str(tmp_path), "-p", "no:cacheprovider", str(tmp_path)]
     lines = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout.splitlines()
     assert "Not checked: 1 tests in test_page.py (1)" in lines
