@@ -1,6 +1,7 @@
 /* What the tests measure on an open page. Each question is answered with a list of complaints. */
 window.measure = (() => {
   const unseen = "mjx-assistive-mml, .visually-hidden, .sr-only, .headerlink, [hidden]";
+  const xhtml = "http://www.w3.org/1999/xhtml";
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 1;
   const pixel = canvas.getContext("2d", { willReadFrequently: true });
@@ -108,8 +109,9 @@ window.measure = (() => {
 
   // Whether a cell of the page that drew something shows it.
   function emptyFigures() {
-    return [...document.querySelectorAll(".cell_output:has(svg, img), figure")].flatMap((e) =>
-      [...e.querySelectorAll("svg, img, canvas")].some((p) => shown(p) && p.getBoundingClientRect().width > 40) ? [] : [`${name(e)} shows no picture`],
+    const pictures = "svg.ink, img, canvas"; // and not the little pictures of buttons
+    return [...document.querySelectorAll(`.cell_output:has(${pictures}), figure`)].flatMap((e) =>
+      [...e.querySelectorAll(pictures)].some((p) => shown(p) && p.getBoundingClientRect().width > 40) ? [] : [`${name(e)} shows no picture`],
     );
   }
 
@@ -119,16 +121,18 @@ window.measure = (() => {
     const found = [];
     const skip = (e) => e.closest(unseen) || (passed && e.closest(passed)) || !shown(e);
     for (const e of document.querySelectorAll(".bd-article, .bd-article *")) {
-      if (e.namespaceURI !== "http://www.w3.org/1999/xhtml" || skip(e) || getComputedStyle(e).overflowX === "visible") continue;
+      if (e.namespaceURI !== xhtml || e.closest("mjx-container, .math") || skip(e) || getComputedStyle(e).overflowX === "visible") continue;
       if (e.clientWidth && e.scrollWidth > e.clientWidth + 1) {
         found.push(`${name(e)} is ${e.clientWidth} px wide, its content ${e.scrollWidth}: ${words(e)}`);
       }
     }
     for (const e of document.querySelectorAll(".bd-article mjx-container, .bd-article :is(img, svg, canvas, table, .playground)")) {
-      if (skip(e) || e.closest("mjx-container mjx-container, svg svg, pre")) continue;
+      const within = e.parentElement.closest("mjx-container, svg, pre, details:not([open])");
+      if (within || skip(e)) continue;
+      // The container of a displayed formula is as wide as the column, whatever the formula is.
       const inner = (e.matches("mjx-container") && e.querySelector("mjx-math, svg")) || e;
       let box = e.parentElement;
-      while (box && !/^(block|flow-root|list-item|flex|grid|table-cell)$/.test(getComputedStyle(box).display)) box = box.parentElement;
+      while (!/^(block|flow-root|list-item|flex|grid|table-cell)$/.test(getComputedStyle(box).display)) box = box.parentElement;
       const [mine, place] = [inner.getBoundingClientRect(), box.getBoundingClientRect()];
       const beyond = Math.max(mine.right - place.right, mine.width - place.width);
       if (beyond > 1.5) {
