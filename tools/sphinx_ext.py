@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from tools import reachable
+from tools import gallery, reachable
 from tools.tree import settings
 
 COLAB = "https://colab.research.google.com"
@@ -85,4 +85,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
     app.connect("html-page-context", name_download, priority=901)
     reachable.setup(app)
+    gallery.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

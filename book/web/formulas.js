@@ -6,6 +6,7 @@
   const SUMS = "2B 2212 B1 D7 22C5 B7";
   const OPENING = "28 5B 7B 27E8 2308 230A";
   const CLOSING = "29 5D 7D 27E9 2309 230B";
+  const SHELLS = "mjx-mrow, mjx-mstyle, mjx-texatom, mjx-semantics, mjx-menclose, mjx-box"; // around a whole formula
   const among = (codes) => new Set(codes.split(" ").map((code) => "mjx-c" + code));
   const [relations, sums, opening, closing] = [RELATIONS, SUMS, OPENING, CLOSING].map(among);
 
@@ -48,8 +49,17 @@
 
   function mayBreak(formula) {
     let row = formula;
-    while (row.childElementCount === 1 && row.firstElementChild.matches("mjx-mrow, mjx-mstyle, mjx-texatom, mjx-semantics")) {
+    while (row.childElementCount === 1 && row.firstElementChild.matches(SHELLS)) {
       row = row.firstElementChild;
+    }
+    const table = row.childElementCount === 1 && row.firstElementChild.matches("mjx-mtable") && row.firstElementChild;
+    if (table) {
+      // Lines that are aligned with each other: on a narrow page each flows for itself.
+      for (const cell of table.querySelectorAll(":scope > mjx-table > mjx-itable > mjx-mtr > mjx-mtd")) {
+        cell.append(...split([...cell.children].filter((e) => !e.matches("mjx-tstrut")), 0));
+      }
+      formula.classList.add("formula-lines");
+      return;
     }
     row.append(...split([...row.children], 0));
     if (!row.querySelector(":scope > .formula-piece")) return;

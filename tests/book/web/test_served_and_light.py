@@ -18,11 +18,14 @@ from tools.tree import HTML, ROOT, pages
 
 pytestmark = needs_chromium
 HEAVIEST = 1.5e6  # bytes of one page: its HTML and what it alone loads, before any compression
+# The gallery shows the figures of all other pages, and a reader who scrolls through it sees the whole book: of its pictures only
+# those count that are loaded when it is opened.
+BY_AND_BY = {"book/appendix/gallery"}
 PICTURES = {"img": "src", "source": "src", "object": "data", "video": "src"}
 
 
 def loaded(context: Any, origin: str, name: str) -> dict[str, list[str]]:
-    """What happens when a page is opened and scrolled to its end: paths under `origin`, other addresses, errors."""
+    """What happens when a page is opened: paths under `origin`, other addresses, errors."""
     page, requests, errors = context.new_page(), [], []
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -47,7 +50,8 @@ def pictures(html: Path, name: str) -> set[str]:
 
 def weight(html: Path, name: str, paths: list[str], shared: set[str]) -> int:
     """Bytes of a page and of all that it loads and not every page does."""
-    own = ({f"{name}.html", *paths} | pictures(html, name)) - shared
+    later = set() if name in BY_AND_BY else pictures(html, name)
+    own = ({f"{name}.html", *paths} | later) - shared
     return sum((html / path).stat().st_size for path in own if (html / path).is_file())
 
 
