@@ -12,9 +12,9 @@ from tests.book.web.browser import NARROW, address, drawn, needs_chromium, needs
 from tools.tree import pages
 
 pytestmark = needs_chromium
-# What makes axe slow and is the same everywhere, or is measured elsewhere (test_figures_can_be_read.py), is taken out first. Of the
-# highlighted words of code one of each kind stays, of a formula a letter in its color, of a drawn figure its name. The list of all
-# pages stays on the first page alone.
+# What makes axe slow and is the same everywhere, or is measured elsewhere (test_figures_can_be_read.py), is taken out first. Of
+# the highlighted words of code one of each kind stays, of a formula a letter in its color, of a drawn figure its name. The list
+# of all pages stays on the first page alone.
 SIMPLER = """(first) => {
   const seen = new Set();
   document.querySelectorAll('pre span[class]').forEach((e) => {
