@@ -18,13 +18,16 @@ book: export SALNB_DRIVE_WIDGETS := 1
 unexport MPLBACKEND PYTHONPATH PYTHONHOME SALNB_STATIC
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-everywhere live take-home results bench notebooks address wheel clean env
+.PHONY: help book pdf test test-everywhere live take-home results bench notebooks address wheel clean env
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 book: env  ## execute every chapter and build the pages into _build/html
 	@$(VENV) -m tools.build
+
+pdf: env  ## the built pages as one file for paper, _build/book.pdf (needs chromium)
+	@$(VENV) -m tools.pdf
 
 test: env  ## ruff, unit tests, doctests, every notebook, and the built pages if there are any
 	@$(VENV) -m ruff check .

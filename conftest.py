@@ -1,7 +1,8 @@
 """What all tests share: the device as a parameter, one thread a worker, figures without a window."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import matplotlib
 import pytest
@@ -48,3 +49,38 @@ def close_figures() -> Iterator[None]:
     from matplotlib import pyplot
 
     pyplot.close("all")
+
+
+# Reasons to skip that a reader of the result can do something about. The tests of the pages say them (tests/book/web/browser.py).
+LACKING = {
+    "no chromium": "chromium was not found: install it (Debian: `apt-get install chromium`) and run `make test` again",
+    "no _build/html": "the pages were not built: run `make book`, then `make test` again",
+}
+
+
+def not_checked(skipped: Iterable[tuple[str, str]]) -> list[str]:
+    """What was left out for want of chromium or of the built pages, from pairs of a test's file and the reason given.
+
+    >>> not_checked([("tests/a.py", "Skipped: no chromium"), ("tests/b.py", "Skipped: no CUDA device")])[0]
+    'Not checked: 1 tests in tests/a.py (1)'
+    """
+    lines = []
+    for beginning, advice in LACKING.items():
+        files = Counter(file for file, reason in skipped if beginning in reason)
+        if files:
+            places = ", ".join(f"{file} ({count})" for file, count in sorted(files.items()))
+            lines += [f"Not checked: {files.total()} tests in {places}", f"because {advice}."]
+    return lines
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The last lines of a run name what could not be checked."""
+    skipped = [
+        (report.nodeid.split("::")[0], report.longrepr[2])
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    ]
+    if lines := not_checked(skipped):
+        terminalreporter.section("left out")
+        for line in lines:
+            terminalreporter.line(line)

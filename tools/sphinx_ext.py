@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from tools import claim_cards, colored_words, first_screen, fonts, hover, ink
+from tools import claim_cards, colored_words, first_screen, fonts, gallery, hover, ink, reachable
 from tools.playgrounds import add_playgrounds
 from tools.tree import settings
 
@@ -93,4 +93,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
     app.connect("html-page-context", name_download, priority=901)
     claim_cards.connect(app)
+    reachable.setup(app)
+    gallery.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

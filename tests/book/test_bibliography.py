@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
@@ -20,6 +21,14 @@ def bibliography() -> BibliographyData:
     return parse_file(ROOT / "book/references.bib")  # a key that stands twice raises
 
 
+def markdown(path: Path) -> str:
+    """The prose of a chapter or page."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n\n".join(cell.source for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "markdown")
+    return text
+
+
 def cited(text: str) -> set[str]:
     """The DOIs and arXiv numbers that a page links to.
 
@@ -30,12 +39,22 @@ def cited(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_what_a_page_cites_is_in_the_bibliography(path, bibliography: BibliographyData) -> None:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".ipynb":
-        text = "\n\n".join(cell.source for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "markdown")
+def test_what_a_page_cites_is_in_the_bibliography(path: Path, bibliography: BibliographyData) -> None:
+    text = markdown(path)
     known = {entry.fields.get(field, "").lower() for entry in bibliography.entries.values() for field in ("doi", "eprint")}
     assert not cited(text) - known
+
+
+def test_every_entry_is_cited_in_a_chapter(bibliography: BibliographyData) -> None:
+    """A source that no page leads to is decoration."""
+    text = unquote("\n".join(markdown(path) for path in PAGES if path.stem != "bibliography")).lower()
+    idle = []
+    for key, entry in bibliography.entries.items():
+        numbers = [entry.fields[field].lower() for field in ("doi", "eprint", "url") if field in entry.fields]
+        # a number must not be the beginning of a longer one
+        if not any(re.search(re.escape(number) + r"(?![\w.]\w)", text) for number in numbers):
+            idle.append(key)
+    assert not idle
 
 
 def test_every_entry_can_be_found_and_has_a_subject(bibliography: BibliographyData) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.book.web.browser import needs_chromium, needs_pages, started
 from tools.tree import HTML, ROOT, pages
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-pytestmark = [
-    pytest.mark.skipif(not (ROOT / HTML / "index.html").is_file(), reason="no _build/html: run `make book` first"),
-    pytest.mark.skipif(not Path(CHROMIUM).is_file(), reason="no chromium; Debian's package of that name brings it"),
-]
+pytestmark = needs_chromium
 # Everything wider than the window that does not sit in a box with a scroll bar of its own.
 TOO_WIDE = """() => {
   const wide = document.documentElement.clientWidth;
@@ -36,12 +31,8 @@ SPOILT = "getComputedStyle(e).filter !== 'none' || getComputedStyle(e).backgroun
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
     """One browser for all pages."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with started() as browser:
         yield browser
-        browser.close()
 
 
 def look(browser, address: str, width: int, scheme: str) -> dict:
@@ -86,6 +77,7 @@ def expected(scheme: str) -> dict:
     }  # fmt: skip
 
 
+@needs_pages
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", pages())

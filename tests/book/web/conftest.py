@@ -1,4 +1,4 @@
-"""What the tests of the playgrounds share: one browser a file, and a page that holds a playground's functions alone."""
+"""What the tests of the pages share: one browser or one window a file, and a page that holds a playground's functions alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.book.web.browser import started
 from tools.playgrounds import FOLDER, scripts
 from tools.stills import CHROMIUM, FLAGS
 
@@ -37,3 +38,12 @@ def functions(browser) -> Callable:
         return page
 
     return load
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator:
+    """One window for all pages of a file; scripts and styles that pages share are kept in its memory."""
+    with started() as browser:
+        context = browser.new_context()
+        yield context
+        context.close()
