@@ -44,6 +44,7 @@ def write(folder: Path) -> list[Path]:
         cutter.populate(unicodes=SIGNS)
         cutter.subset(font)
         subset.save_font(font, folder / target, options)
+        font.close()
     for package in {package for package, _ in FACES.values()}:
         (folder / f"{package}-license.txt").write_bytes(source(package, "LICENSE.txt").read_bytes())
     return [folder / name for name in FACES]

@@ -17,15 +17,17 @@ from sphinx.application import Sphinx
 WORDS = "book/appendix/symbols.md"
 SOURCES = "book/references.bib"
 _WORD = re.compile(r'^<a id="([^"]+)"></a>\*\*(.+?)\.?\*\*\.?\s+(.+?)(?:\s*→.*)?$', re.MULTILINE)
-_SYMBOL = re.compile(r'^\| <a id="([^"]+)"></a>([^|]+)\|[^|]*\|[^|]*\| (.+?)(?:\s*→.*)?\|\s*$', re.MULTILINE)
+# the tables have four columns, and two where a sign belongs to one chapter
+_SYMBOL = re.compile(r'^\| <a id="([^"]+)"></a>([^|]+)\|(?:[^|\n]*\|[^|\n]*\|)? ([^|\n]+?)(?:\s*→[^|\n]*)?\|\s*$', re.MULTILINE)
 _LINK = re.compile(r'(<a\b[^>]*?\bhref=")([^"]+)("[^>]*)>')
 _TEX = {
-    "lVert": "‖", "rVert": "‖", "lvert": "|", "rvert": "|", "rho": "ρ", "sigma": "σ", "lambda": "λ", "gamma": "γ", "theta": "θ",
-    "varepsilon": "ε", "epsilon": "ε", "delta": "δ", "Delta": "Δ", "mu": "μ", "eta": "η", "alpha": "α", "beta": "β", "tau": "τ",
-    "nabla": "∇", "partial": "∂", "cdot": "·", "cdots": "…", "dots": "…", "ldots": "…", "times": "×", "to": "→", "le": "≤", "ge": "≥",
-    "approx": "≈", "infty": "∞", "pm": "±", "sqrt": "√", "tanh": "tanh", "ln": "ln", "log": "log", "exp": "exp", "max": "max",
-    "min": "min", "det": "det", "chi": "χ", "phi": "φ", "xi": "ξ", "kappa": "κ", "sum": "Σ", "odot": "⊙", "ell": "ℓ", "mathbb": "",
-    "mathrm": "", "text": "", "operatorname": "", "bar": "", "quad": " ", "psi": "ψ", "Phi": "Φ", "in": "∈", "neq": "≠", "top": "ᵀ",
+    "lVert": "‖", "rVert": "‖", "lvert": "|", "rvert": "|", "rho": "ρ", "sigma": "σ", "lambda": "λ", "gamma": "γ", "theta":
+    "θ", "varepsilon": "ε", "epsilon": "ε", "delta": "δ", "Delta": "Δ", "mu": "μ", "eta": "η", "alpha": "α", "beta": "β",
+    "tau": "τ", "nabla": "∇", "partial": "∂", "cdot": "·", "cdots": "…", "dots": "…", "ldots": "…", "times": "×", "to": "→",
+    "le": "≤", "ge": "≥", "approx": "≈", "infty": "∞", "pm": "±", "sqrt": "√", "tanh": "tanh", "ln": "ln", "log": "log",
+    "exp": "exp", "max": "max", "min": "min", "det": "det", "chi": "χ", "phi": "φ", "xi": "ξ", "kappa": "κ", "sum": "Σ",
+    "odot": "⊙", "ell": "ℓ", "mathbb": "", "mathrm": "", "text": "", "operatorname": "", "bar": "", "quad": " ", "psi": "ψ",
+    "Phi": "Φ", "in": "∈", "neq": "≠", "top": "ᵀ",
 }  # fmt: skip
 _RAISED = str.maketrans("0123456789+-−nTt", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿᵀᵗ")
 
@@ -66,7 +68,8 @@ def sources(root: Path) -> dict[str, str]:
     for entry in parse_file(str(root / SOURCES), bib_format="bibtex").entries.values():
         fields = entry.fields
         people = [" ".join(person.last_names) for person in entry.persons.get("author", [])]
-        names = people[0] + " et al." if len(people) > 3 else " and ".join([", ".join(people[:-1]), people[-1]]).removeprefix(" and ")
+        first = f"{', '.join(people[:-1])} and " if len(people) > 1 else ""
+        names = f"{people[0]} et al." if len(people) > 3 else first + (people[-1] if people else "")
         where = fields.get("journal") or fields.get("booktitle") or fields.get("publisher") or ""
         title = re.sub(r"[{}]", "", fields.get("title", ""))
         says = in_plain_signs(f"{names} ({fields.get('year', '')}): {title}. {re.sub(r'[{}]', '', where)}".strip(". ") + ".")

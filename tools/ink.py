@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 import re
+from itertools import groupby
 from pathlib import Path
 
 from docutils import nodes
@@ -21,7 +22,9 @@ from salnb.notebook.style import COLORS
 _PHONE = re.compile(rf'<g id="{FOR_A_PHONE}" display="none">(.*?</svg>)\s*</g>', re.DOTALL)
 _ROOT = re.compile(r"<svg\b[^>]*?>", re.DOTALL)
 _BOX = re.compile(r'viewBox="([^"]+)"')
-_FONT = re.compile(r"font(-family|-size-adjust|-stretch|-variant)?: [^;\"]*(;|(?=\"))")
+_FORMULA = re.compile(r"(<text\b[^>]*>)((?:\s*<tspan x=[^>]*>[^<]*</tspan>)+)\s*</text>")
+_GLYPHS = re.compile(r'<tspan x="([^"]+)" y="([^"]+)" style="([^"]*)">([^<]*)</tspan>')
+_RELATIONS = "=<>≤≥≈+−·×→∝"
 _SHORT_FONT = re.compile(r"font: (?:(?:normal|italic|oblique) )?(?:(\d+|bold|normal) )?([0-9.]+)px [^;\"]*")
 _NEUTRAL = COLORS["neutral"]
 
@@ -58,11 +61,32 @@ def recolored(svg: str) -> str:
         style = re.sub(r"font-family: [^;\"]*;? ?", "", style)
         return style.replace(_NEUTRAL, "var(--salnb-ink)")
 
+    svg = _FORMULA.sub(flowing, svg)
     svg = re.sub(r"<(?:text|tspan)\b[^>]*>", of_words, svg)
     svg = re.sub(r'<g style="fill: [^"]*"[^>]*>\s*<text', of_words, svg)
     for name, value in COLORS.items():
         svg = svg.replace(value, f"var(--salnb-{name})")
     return svg
+
+
+def flowing(found: re.Match) -> str:
+    """A text with a formula as running text: Matplotlib sets each of its letters by the widths of another font.
+
+    What has no word in it, such as the numbers on a logarithmic axis, keeps its places.
+    """
+    glyphs = []
+    for x, y, style, letters in _GLYPHS.findall(found[2]):
+        places = [float(place) for place in x.split()]
+        glyphs += [(place, float(y.split()[0]), style, letter) for place, letter in zip(places, html.unescape(letters), strict=False)]
+    glyphs.sort(key=lambda glyph: glyph[0])
+    if not re.search(r"[^\W\d_]{3}", "".join(glyph[3] for glyph in glyphs)):
+        return found[0]
+    spans, before = "", 0.0
+    for (y, style), run in groupby(glyphs, key=lambda glyph: glyph[1:3]):
+        letters = re.sub(rf"(?<! )([{_RELATIONS}])(?! )", "\u2009\\1\u2009", "".join(glyph[3] for glyph in run))
+        spans += f'<tspan dy="{y - before:.2f}" style="{style}">{html.escape(letters)}</tspan>'
+        before = y
+    return f"{found[1][:-1]} xml:space=\"preserve\">{spans}</text>"
 
 
 def figure(svg: str, alt: str, prefix: str) -> str:

@@ -1,6 +1,7 @@
 """The same figure for a phone: its panels one below the other, long titles on several lines, labels where a panel lost them."""
 
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,9 +24,12 @@ def narrow(figure: "Figure") -> Iterator[None]:
     try:
         rows = panel_rows(figure)
         if rows:
-            _restack(figure, rows, undo)
-            _fit_words(figure, undo)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a title that is not broken yet may leave its panel no room
+                _restack(figure, rows, undo)
+                _fit_words(figure, undo)
             # What still stands out at the sides is paid for by the panels: the letters keep their size.
+            figure.draw_without_rendering()
             over = figure.get_tightbbox().width - WIDTH
             if over > 0.1:
                 figure.set_figwidth(max(WIDTH - over, 0.6 * WIDTH))
@@ -37,17 +41,17 @@ def narrow(figure: "Figure") -> Iterator[None]:
 
 def panel_rows(figure: "Figure") -> "list[list[list[Axes]]]":
     """The panels as rows of panels; axes that lie on each other (a second scale) are one panel. Color bars follow their panel."""
-    panels: dict[tuple[int, int, int], list[Axes]] = {}
+    panels: dict[tuple[int, ...], list[Axes]] = {}
     for ax in figure.axes:
         place = ax.get_subplotspec()
         if place is None or hasattr(ax, "_colorbar"):
             continue
-        place = place.get_topmost_subplotspec() if place.get_gridspec() is not place.get_topmost_subplotspec().get_gridspec() else place
-        key = (place.rowspan.start, place.colspan.start, id(place) if ax.get_subplotspec() is not place else 0)
+        outer = place.get_topmost_subplotspec()  # another one only where a grid stands in a cell of a grid
+        key = tuple(at for spec in (outer, place) for at in (spec.rowspan.start, spec.colspan.start))
         panels.setdefault(key, []).append(ax)
     rows: dict[int, list[list[Axes]]] = {}
-    for (row, _, _), axes in sorted(panels.items(), key=lambda item: item[0][:2]):
-        rows.setdefault(row, []).append(axes)
+    for key in sorted(panels):
+        rows.setdefault(key[0], []).append(panels[key])
     return list(rows.values())
 
 
@@ -57,21 +61,21 @@ def _restack(figure: "Figure", rows: "list[list[list[Axes]]]", undo: list) -> No
 
     figure.draw_without_rendering()
     width, height = figure.get_size_inches()
+    tall = [max(ax.get_window_extent().height for panel in row for ax in panel) / figure.dpi for row in rows]
     heights, cells = [], []
-    for row in rows:
-        tall = max(ax.get_window_extent().height for panel in row for ax in panel) / figure.dpi
+    for row, high in zip(rows, tall, strict=True):
         per_line = 2 if len(row) >= MANY else 1
         for at in range(0, len(row), per_line):
             cells.append(row[at : at + per_line])
-            heights.append(tall)
+            heights.append(high)
     everything = [ax for row in rows for panel in row for ax in panel]
     # What is not panel (titles, labels, gaps) takes as much room for each line of panels as it took before.
-    apart = max(height - sum(max(ax.get_window_extent().height for panel in row for ax in panel) / figure.dpi for row in rows), 0.6)
-    between = apart / len(rows)
+    between = max(height - sum(tall), 0.6) / len(rows)
     columns = 2 if any(len(line) == 2 for line in cells) else 1
     grid = GridSpec(len(cells), columns, figure=figure, height_ratios=heights)
     for ax in everything:
-        undo.append(lambda ax=ax, place=ax.get_subplotspec(): ax.set_subplotspec(place))
+        place = ax.get_subplotspec()
+        undo.append(lambda ax=ax, place=place: ax.set_subplotspec(place))
     undo.append(lambda: figure.set_size_inches(width, height))
     for line, places in enumerate(cells):
         for column, panel in enumerate(places):

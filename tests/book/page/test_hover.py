@@ -1,0 +1,24 @@
+"""What shows on a link: the text of the page of symbols, or the source's entry in the bibliography."""
+
+from tools import hover
+from tools.tree import ROOT
+
+
+def test_every_word_and_symbol_of_the_page_has_a_text_without_markup():
+    page = (ROOT / hover.WORDS).read_text(encoding="utf-8")
+    texts = hover.words(ROOT)
+    assert set(texts) == {line.split('"')[1] for line in page.replace("<a id", "\n<a id").splitlines() if line.startswith("<a id=")}
+    bad = {name: text for name, text in texts.items() if any(sign in text for sign in "$\\{}*`<>[]") and "[s" not in text and "E[" not in text}
+    assert not bad
+
+
+def test_a_link_to_a_word_gets_its_text_and_others_none():
+    body = '<a class="reference internal" href="../appendix/symbols.html#word-sensitivity">s</a> <a href="other.html#word-x">y</a>'
+    marked = hover.with_tips(body, ROOT)
+    assert marked.count("data-tip=") == 1 and 'data-tip="Sensitivity: The length of the gradient' in marked
+    assert hover.with_tips('<a href="#nothing">x</a>', ROOT) == '<a href="#nothing">x</a>'
+
+
+def test_a_source_is_named_with_its_year():
+    marked = hover.with_tips('<a href="https://doi.org/10.1016/j.neunet.2021.06.015">the paper</a>', ROOT)
+    assert 'data-tip="Shibata et al. (2021): Sensitivity' in marked
