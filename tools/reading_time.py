@@ -24,6 +24,7 @@ MOST_LINES, MOST_CHARACTERS = 25, 88  # of a code cell, so that it fits the page
 MINUTES = re.compile(r"(?m)^\*(\d+) minutes")
 DISPLAYED = re.compile(r"\$\$.*?\$\$", re.DOTALL)
 INLINE = re.compile(r"\$[^$\n]*(?:\n[^$\n]+)?\$")
+PLAYGROUND = re.compile(r'<div class="playground".*?</div>', re.DOTALL)  # its sentence does not show on the page
 FENCED = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
 
 
@@ -46,12 +47,12 @@ class Length:
 
 
 def words_of(text: str) -> int:
-    """Words of prose, without formulas and code blocks.
+    """Words of prose, without formulas, code blocks and the sentence that stands for a playground.
 
     >>> words_of("The number $s = 1$ is called *sensitivity*.")
     5
     """
-    for pattern in (FENCED, DISPLAYED, INLINE):
+    for pattern in (PLAYGROUND, FENCED, DISPLAYED, INLINE):
         text = pattern.sub(" ", text)
     return sum(bool(re.search("[A-Za-z]", word)) for word in re.sub(r"\]\([^)]*\)", "]", text).split())
 

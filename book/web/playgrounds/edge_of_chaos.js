@@ -303,7 +303,7 @@ salnb.playground("edge_of_chaos", (stage) => {
       const narrow = width < 560, left = 34;
       drawRaster(context, { left: 0, top: 24, width, height: narrow ? 130 : 200 }, ink);
       if (narrow) {
-        drawTraces(context, { left, top: 190, width: width - left, height: 180 }, ink);
+        drawTraces(context, { left, top: 190, width: width - left - 12, height: 180 }, ink);
         drawPair(context, { left: 44, top: 440, width: width - 56, height: 140 }, ink);
       } else {
         const share = Math.round(width * 0.58);
