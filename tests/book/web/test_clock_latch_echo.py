@@ -9,7 +9,6 @@ from salnb import finite_time_exponents, lyapunov_spectrum
 from salnb.experiments.measurements import after_first_pulse, kept_bit, orbits
 from salnb.experiments.measurements.working_memory import right_answers
 from salnb.networks import rnn_step
-from tests.book.web.alone import alone, needs_chromium
 from tests.tolerances import rounding
 from tools.playground_data.numerals import read
 from tools.playground_data.ringing import KINDS, NAME, network_of
@@ -22,9 +21,8 @@ MODEL = "const model = salnb.models.clock_latch_echo, nets = salnb.data.clock_la
 
 
 @pytest.fixture(scope="module")
-def page():
-    with alone(NAME) as page:
-        yield page
+def page(functions):
+    return functions(NAME)
 
 
 def runs(steps: int) -> torch.Tensor:
@@ -50,7 +48,6 @@ def test_the_stored_networks_are_of_their_kinds_and_answer():
     assert moving.tolist() == [[True, True], [False, False], [False, False]]  # the latch rests in both of its places
 
 
-@needs_chromium
 def test_the_same_trajectory(page):
     seen = torch.tensor(page.evaluate(f"""() => {{ {MODEL}
       return nets.map((net) => [1, -1].map((sign) => [...model.run(net, sign, {STEPS})])); }}"""), dtype=torch.float64)
@@ -58,7 +55,6 @@ def test_the_same_trajectory(page):
     assert (seen.view_as(expected) - expected).abs().max() < tolerance()
 
 
-@needs_chromium
 def test_a_kick_moves_the_state_towards_the_other_sign_and_is_carried_on(page):
     seen = torch.tensor(page.evaluate(f"""() => {{ {MODEL}
       const kicks = [{{ time: {KICKED}, size: {SIZE} }}];
@@ -73,7 +69,6 @@ def test_a_kick_moves_the_state_towards_the_other_sign_and_is_carried_on(page):
     assert way.square().mean(-1).sqrt().min() > 0.1
 
 
-@needs_chromium
 def test_the_same_answers(page):
     seen = page.evaluate(f"""() => {{ {MODEL}
       return nets.map((net) => [...model.right(net, [1, -1].map((sign) => model.run(net, sign, 60)))]); }}""")
@@ -81,7 +76,6 @@ def test_the_same_answers(page):
     assert [row[1:] for row in seen] == expected.tolist()
 
 
-@needs_chromium
 def test_the_same_exponent(page):
     seen = torch.tensor(page.evaluate(f"""() => {{ {MODEL}
       return nets.map((net) => [1, -1].map((sign) => model.exponent(net, sign, {WARMUP}, {LONG}))); }}"""), dtype=torch.float64)
@@ -93,7 +87,6 @@ def test_the_same_exponent(page):
     assert ((seen - stored).abs() < 5 * error + 2 / LONG).all()
 
 
-@needs_chromium
 def test_what_the_caption_says_of_kicks(page):
     seen = page.evaluate(f"""() => {{ {MODEL}
       return nets.map((net) => {{

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tests.book.web.alone import alone, needs_chromium
 from tools.playground_data.numerals import packed, unpacked
 
 
@@ -22,8 +21,6 @@ def test_zeros_stay():
     assert not unpacked(packed(torch.zeros(4))).any()
 
 
-@needs_chromium
-def test_the_script_reads_the_same_numbers():
+def test_the_script_reads_the_same_numbers(functions):
     stored = packed(torch.randn(500))
-    with alone("receptive_fields") as page:
-        assert page.evaluate("(stored) => [...salnb.unpack(stored)]", stored) == unpacked(stored).tolist()
+    assert functions("receptive_fields").evaluate("(stored) => [...salnb.unpack(stored)]", stored) == unpacked(stored).tolist()

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.book.web.alone import alone, needs_chromium
 from tools.playground_data import receptive_fields as fields
 from tools.playground_data.numerals import read, unpacked
+from tools.stills import opened
 
 STORED = read(fields.NAME)
 PREFIX = 12  # frames that are computed again: the first 200 and 70 updates, in which most happens
@@ -43,20 +43,19 @@ def test_one_layer_learns_and_the_other_only_looks_as_if():
     assert STORED["runs"]["learns"]["off"][-1] == STORED["runs"]["collapses"]["off"][-1] == 0
 
 
-@needs_chromium
-def test_the_figure_shows_these_frames():
+def test_the_figure_shows_these_frames(browser):
     look = """(name) => {
       const course = salnb.models.receptive_fields.course(salnb.data.receptive_fields, name);
       const parts = ["fields", "norms", "wins", "spectrum"].map((part) => [part, course[part].map((row) => [...row])]);
       return { ...Object.fromEntries(parts), silent: course.silent };
     }"""
-    with alone(fields.NAME) as page:
-        for name in STORED["runs"]:
-            seen = page.evaluate(look, name)
-            for part, values in parts(name).items():
-                assert seen[part] == values.tolist()
-            assert seen["silent"] == [(row.round() == 0).double().mean().item() for row in parts(name)["wins"]]
-        shown = page.evaluate("""(frames) => frames.map((frame) => { const slider = document.querySelector("input[type=range]");
-          slider.value = frame; slider.dispatchEvent(new Event("input"));
-          return [...document.querySelectorAll(".number output")].map((output) => output.textContent); })""", [0, 99])
-        assert shown == [["100 %", "0 %"], ["0 %", "0 %"]]
+    page = opened(browser, fields.NAME)
+    for name in STORED["runs"]:
+        seen = page.evaluate(look, name)
+        for part, values in parts(name).items():
+            assert seen[part] == values.tolist()
+        assert seen["silent"] == [(row.round() == 0).double().mean().item() for row in parts(name)["wins"]]
+    shown = page.evaluate("""(frames) => frames.map((frame) => { const slider = document.querySelector("input[type=range]");
+      slider.value = frame; slider.dispatchEvent(new Event("input"));
+      return [...document.querySelectorAll(".number output")].map((output) => output.textContent); })""", [0, 99])
+    assert shown == [["100 %", "0 %"], ["0 %", "0 %"]]
