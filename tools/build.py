@@ -21,7 +21,7 @@ from tools.take_home import behind_the_buttons
 from tools.tree import HTML, ROOT, pages, write_text
 
 RENDERED_FROM = (
-    "_config.yml", "_toc.yml", "pyproject.toml", "tools/sphinx_ext.py", "book/web/**/*", "book/references.bib",
+    "_config.yml", "_toc.yml", "pyproject.toml", "tools/*.py", "book/web/**/*", "book/references.bib",
 )  # fmt: skip
 # Not `jupyter-book` itself: the first line of that script holds the path of the interpreter, and breaks at a space.
 JUPYTER_BOOK = ("-c", "from jupyter_book.cli.main import main; main()")
@@ -47,6 +47,7 @@ def main(root: Path = ROOT) -> int:
     """Build and check; the exit code."""
     start = time.monotonic()
     os.environ["SALNB_STATIC"] = "1"  # widgets draw a still picture: nobody can move a slider on a page
+    os.environ["SALNB_PHONE"] = "1"  # every figure is drawn once more, for narrow pages
     for path in stale(root):
         shutil.rmtree(path)
     (root / BUILD).mkdir(exist_ok=True)

@@ -24,6 +24,8 @@ MOST_LINES, MOST_CHARACTERS = 25, 88  # of a code cell, so that it fits the page
 MINUTES = re.compile(r"(?m)^\*(\d+) minutes")
 DISPLAYED = re.compile(r"\$\$.*?\$\$", re.DOTALL)
 INLINE = re.compile(r"\$[^$\n]*(?:\n[^$\n]+)?\$")
+PLAYGROUND = re.compile(r'<div class="playground".*?</div>', re.DOTALL)  # its sentence does not show on the page
+CARD = re.compile(r'<div class="claim-card".*?</div>', re.DOTALL)  # repeats what the chapter has just measured
 FENCED = re.compile(r"^(`{3,}|~{3,}).*?^\1", re.MULTILINE | re.DOTALL)
 
 
@@ -46,12 +48,12 @@ class Length:
 
 
 def words_of(text: str) -> int:
-    """Words of prose, without formulas and code blocks.
+    """Words of prose, without formulas, code blocks, the sentence that stands for a playground, and the cards of claims.
 
     >>> words_of("The number $s = 1$ is called *sensitivity*.")
     5
     """
-    for pattern in (FENCED, DISPLAYED, INLINE):
+    for pattern in (PLAYGROUND, FENCED, CARD, DISPLAYED, INLINE):
         text = pattern.sub(" ", text)
     return sum(bool(re.search("[A-Za-z]", word)) for word in re.sub(r"\]\([^)]*\)", "]", text).split())
 

@@ -11,7 +11,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from tools import gallery, reachable
+from tools import claim_cards, colored_words, first_screen, fonts, gallery, hover, ink, reachable
+from tools.playgrounds import add_playgrounds
 from tools.tree import settings
 
 COLAB = "https://colab.research.google.com"
@@ -82,8 +83,16 @@ def setup(app: Sphinx) -> dict[str, bool]:
     os.environ.setdefault("SALNB_STATIC", "1")  # for the kernels that myst-nb starts
     app.connect("config-inited", read_address)
     app.connect("doctree-read", name_anchors)
+    app.connect("doctree-resolved", first_screen.lead_with_the_best_figure, priority=600)
+    app.connect("doctree-resolved", colored_words.color_words, priority=610)
+    app.connect("doctree-resolved", ink.set_figures_into_the_page, priority=700)
+    app.connect("html-page-context", first_screen.link_to_the_code)
+    app.connect("html-page-context", hover.explain_links)
+    app.connect("build-finished", fonts.serve)
+    app.connect("html-page-context", add_playgrounds)
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs
     app.connect("html-page-context", name_download, priority=901)
+    claim_cards.connect(app)
     reachable.setup(app)
     gallery.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from .book_files import data_path, read_results
+from .book_files import BOOK, data_path, read_results
+from .claim_cards import STYLE, Cards, board, bounds_in_words, card, small_card
+from .claim_ruler import signed
 from .intervals import confidence_interval, difference_interval
 
 VERDICTS = ("confirmed", "refuted", "undecided")
@@ -15,7 +17,7 @@ class ClaimError(AssertionError):
     """A measurement no longer gives the verdict that the ledger states."""
 
 
-PARTS = ("sensitivity", "geometry", "practice")
+PARTS = {"sensitivity": "Sensitivity", "geometry": "Geometry", "practice": "On your own model"}  # with the ledger's titles
 
 
 def ledger(part: str | None = None) -> dict[str, dict]:
@@ -34,7 +36,7 @@ def ledger(part: str | None = None) -> dict[str, dict]:
     if part is not None and part not in PARTS:
         raise ValueError(f"part: got {part!r}, expected one of {', '.join(PARTS)}, or None for all claims")
     table = tomllib.loads(data_path("claims.toml").read_text(encoding="utf-8"))["claim"]
-    return {entry["id"]: entry for entry in table if part in (None, entry.get("part", PARTS[0]))}
+    return {entry["id"]: entry for entry in table if part in (None, entry.get("part", "sensitivity"))}
 
 
 def decide(interval: tuple[float, float], confirm: list[float], refute: list[list[float]]) -> str:
@@ -100,7 +102,8 @@ def group_figures(claim: str, groups: Mapping[str, Iterable[float]]) -> dict:
 
     Returns:
         "groups": by name, "mean", "interval" and "seeds"; "worst": the name of the group that decides; "mean", "interval" and
-        "seeds" of this one, and "lowest" and "highest" of all values. All numbers are rounded to six decimals, as stored.
+        "seeds" of this one, and "lowest" and "highest" of all values, rounded to six decimals, as stored; "values": by name,
+        the single numbers with four decimals, which is what a dot on a ruler can show.
     """
     entry, rounded = _entry(claim), lambda v: round(float(v), 6)
     samples = {name: np.asarray(list(values), dtype=float).ravel() for name, values in groups.items()}
@@ -116,8 +119,9 @@ def group_figures(claim: str, groups: Mapping[str, Iterable[float]]) -> dict:
         return ("confirmed", "undecided", "refuted").index(verdict), max(floor - low, high - ceiling)
 
     worst, values = max(figures, key=badness), np.concatenate(list(samples.values()))
+    single = {name: [round(float(value), 4) for value in sample] for name, sample in samples.items()}
     return {**figures[worst], "lowest": rounded(values.min()), "highest": rounded(values.max()),
-            "worst": worst, "groups": figures}  # fmt: skip
+            "worst": worst, "groups": figures, "values": single}  # fmt: skip
 
 
 def _entry(claim: str) -> dict:
@@ -135,16 +139,11 @@ def _compare(claim: str, mean: float, interval_of: Callable[[], tuple[float, flo
         raise ClaimError(f"{claim}: the ledger says open; enter its verdict, measure and intervals before checking it")
     interval = interval_of()
     verdict = decide(interval, entry["confirm"], entry["refute"])
-    print(f"{claim}: {verdict} · {where}{n} {entry.get('of', 'seeds')} · mean {_rounded(mean)}, 95 % interval "
-          f"[{_rounded(interval[0])}, {_rounded(interval[1])}] {entry['unit']}")  # fmt: skip
+    print(f"{claim}: {verdict} · {where}{n} {entry.get('of', 'seeds')} · mean {signed(mean)}, 95 % interval "
+          f"[{signed(interval[0])}, {signed(interval[1])}] {entry['unit']}")  # fmt: skip
     if verdict != entry["verdict"]:
         raise ClaimError(f"{claim}: measured {verdict}, but the ledger says {entry['verdict']}: one of the two has to change")
     return verdict
-
-
-def _rounded(value: float) -> str:
-    """The value with three decimals and a sign; zero never gets a minus sign."""
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "−")
 
 
 def _measured(entry: dict) -> str:
@@ -154,7 +153,7 @@ def _measured(entry: dict) -> str:
     stored = read_results("claims").get(entry["id"])
     if stored is None:
         return "measured in its chapter, no stored result"
-    mean, low, high = (_rounded(v) for v in (stored["mean"], *stored["interval"]))
+    mean, low, high = (signed(v) for v in (stored["mean"], *stored["interval"]))
     where = f"{stored['seconds']:.0f} s on {stored['device']}"
     what, n = entry["measure"], f"{stored['seeds']} {entry.get('of', 'seeds')}"
     if len(stored.get("groups", ())) > 1:
@@ -172,21 +171,13 @@ def markdown_table(part: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _bounds(bounds: list[float]) -> str:
-    """An interval in words: "below −0.1", "above 0.1", "from −0.05 to 0.05"."""
-    low, high = (f"{bound:g}".replace("-", "−") for bound in bounds)
-    if bounds[0] == float("-inf"):
-        return f"below {high}"
-    return f"above {low}" if bounds[1] == float("inf") else f"from {low} to {high}"
-
-
 def markdown_cards(part: str | None = None) -> str:
     """The ledger, or one part of it, as a short text for each claim: what it says, what was measured, the rule and its date."""
     cards = []
     for entry in ledger(part).values():
         groups = f", for each {entry['per']}" if "per" in entry else ""
-        refuted = " or ".join(_bounds(bounds) for bounds in entry.get("refute", []))
-        rule = f"{_bounds(entry['confirm'])} confirms, {refuted} refutes" if "confirm" in entry else "not fixed yet"
+        refuted = " or ".join(bounds_in_words(bounds) for bounds in entry.get("refute", []))
+        rule = f"{bounds_in_words(entry['confirm'])} confirms, {refuted} refutes" if "confirm" in entry else "not fixed yet"
         lines = [
             f"**{entry['claim']}** (`{entry['id']}`, {entry['source']})",
             f"- **Verdict: {entry['verdict']}.** {entry.get('reason', '')}".rstrip(),
@@ -195,3 +186,44 @@ def markdown_cards(part: str | None = None) -> str:
         ]
         cards.append(lines[0] + "\n\n" + "\n".join(lines[1:]))
     return "\n\n".join(cards)
+
+
+def overview() -> Cards:
+    """All verdicts at a glance, part by part: a shape for each claim, with a link to its card among ``cards``.
+
+    Example:
+        >>> print(overview().markdown.splitlines()[1])
+        - Geometry: 3 confirmed, 5 refuted, 3 undecided
+    """
+    rows = {title: list(ledger(part).values()) for part, title in PARTS.items()}
+    lines = []
+    for title, entries in rows.items():
+        found = [entry["verdict"] for entry in entries]
+        lines.append(f"- {title}: " + ", ".join(f"{found.count(v)} {v}" for v in (*VERDICTS, "open") if v in found))
+    return Cards(STYLE + board(rows), "\n".join(lines))
+
+
+def cards(part: str | None = None, small: bool = False) -> Cards:
+    """The ledger, or one part of it, as cards: sentence, interval on a ruler, verdict, what was counted, rule and its date.
+
+    Args:
+        part: as in ``ledger``. small: only sentence, verdict and the interval that decides, as chapters show them.
+
+    Returns:
+        what a notebook shows as HTML; where it cannot, it takes the text of ``markdown_cards``.
+
+    Raises:
+        ValueError: an unknown part.
+
+    Example:
+        >>> cards("geometry").html.count("<article")
+        11
+    """
+    measured, drawn, inside = read_results("claims"), [], BOOK.exists()
+    for name, entry in ledger(part).items():
+        if small:
+            drawn.append(small_card(entry, measured.get(name), "../appendix/claims.ipynb" if inside else ""))
+        else:
+            page = f"../{entry['chapter']}.ipynb#claim-{name}" if inside else None
+            drawn.append(card(entry, measured.get(name), entry.get("part", "sensitivity"), page))
+    return Cards(f'{STYLE}<div class="claim-cards">{"".join(drawn)}</div>', markdown_cards(part))

@@ -1,16 +1,27 @@
-"""How a notebook stores a figure: lines and letters as SVG, sharp at every size, what is dense as a PNG of few colors."""
+"""How a notebook stores a figure: as SVG whose words are words, with only what is dense turned into an image inside it."""
 
+import base64
 import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
-LARGEST_SVG = 60_000  # bytes; a figure whose lines take more is smaller, and as sharp, as an image
+ENOUGH = 1500  # points of a figure, some 40 KB; above, what is dense becomes an image
+DENSE = 150  # points; an artist with more is smaller, and as sharp, as an image
+MARGIN = 0.03  # inches around everything
+SHARPNESS = 180  # dots per inch of an image inside the SVG: at least two for each of the screen's
 PALETTE = 256  # colors of a PNG: a third of the size of all colors, and no difference to be seen in a diagram
+FOR_A_PHONE = "salnb-phone"  # the id of the group that holds the same figure once more, for a narrow page
 
-_svg_of: "WeakKeyDictionary[Figure, str | None]" = WeakKeyDictionary()
+_svg_of: "WeakKeyDictionary[Figure, str]" = WeakKeyDictionary()
+_EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=\s]+)")
 
 
 def with_palette(png: bytes, colors: int = PALETTE) -> bytes:
@@ -26,30 +37,94 @@ def with_palette(png: bytes, colors: int = PALETTE) -> bytes:
     return min(png, smaller.getvalue(), key=len)
 
 
-def as_svg(figure: "Figure") -> str | None:
-    """The figure as SVG, always the same text for the same figure; None where an image is smaller."""
-    from IPython.core.pylabtools import print_figure
+def points_of(artist: "Artist") -> int:
+    """How many points an artist writes into an SVG."""
+    from matplotlib.collections import Collection
+    from matplotlib.lines import Line2D
 
+    if isinstance(artist, Line2D):
+        marked = artist.get_marker() not in ("", " ", "None", None)
+        # A line is written point by point; a marker is an element of its own each time.
+        return len(artist.get_xydata()) * (5 if marked else 1)
+    if isinstance(artist, Collection):
+        return max(len(artist.get_offsets()) * 5, sum(len(path.vertices) for path in artist.get_paths()))
+    return 0
+
+
+@contextmanager
+def dense_as_image(figure: "Figure", enough: int = ENOUGH, most: int = DENSE) -> Iterator[None]:
+    """Inside, what has most points is drawn as an image, if all have too many; letters and axes stay what they are."""
+    from matplotlib.collections import Collection
+    from matplotlib.lines import Line2D
+
+    drawn = [artist for ax in figure.axes for artist in ax.get_children() if isinstance(artist, (Line2D, Collection))]
+    points = {artist: points_of(artist) for artist in drawn}
+    dense = []
+    if sum(points.values()) > enough:
+        # Many small ones are as heavy as a large one: then those go, too.
+        left = sum(count for count in points.values() if count <= most)
+        dense = [artist for artist in drawn if points[artist] > (most if left <= enough else 20)]
+    before = [(artist, artist.get_rasterized()) for artist in dense]
+    for artist in dense:
+        artist.set_rasterized(True)
+    try:
+        yield
+    finally:
+        for artist, rasterized in before:
+            artist.set_rasterized(rasterized)
+
+
+@contextmanager
+def layout_done(figure: "Figure") -> Iterator[None]:
+    """Lays the figure out once; inside, nothing is laid out again, however often it is measured or drawn."""
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        if engine is not None:
+            figure.set_layout_engine(engine)
+
+
+def render(figure: "Figure") -> str:
+    """The figure as SVG as it stands: words as text, so that a page can give them its own font and color."""
+    import matplotlib
+
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}), dense_as_image(figure), layout_done(figure):
+        box = figure.get_tightbbox().padded(MARGIN)
+        figure.savefig(file, format="svg", bbox_inches=box, dpi=SHARPNESS, metadata={"Date": None})
+    # The file's own header would be noise in a page.
+    text = re.sub(r"^.*?(?=<svg\b)", "", file.getvalue(), count=1, flags=re.DOTALL)
+    return _EMBEDDED.sub(_with_small_image, text)
+
+
+def _with_small_image(found: re.Match) -> str:
+    png = base64.b64decode("".join(found[2].split()))
+    return found[1] + base64.b64encode(with_palette(png)).decode()
+
+
+def as_svg(figure: "Figure") -> str:
+    """The figure as SVG, always the same text for the same figure.
+
+    While the book is built, the text also holds the figure as it fits a phone, in a group that nothing shows:
+    `tools/ink.py` makes two drawings of it, and the page shows the one that fits.
+    """
     if figure not in _svg_of:
-        text = print_figure(figure, fmt="svg", metadata={"Date": None})
-        _svg_of[figure] = text if text and len(text) <= LARGEST_SVG else None
+        text = render(figure)
+        if os.environ.get("SALNB_PHONE"):
+            from .narrow_figures import narrow
+
+            with narrow(figure):
+                phone = f'<g id="{FOR_A_PHONE}" display="none">{render(figure)}</g>'
+            text = text.replace("</svg>", f"{phone}</svg>") if text.count("</svg>") == 1 else text
+        _svg_of[figure] = text
     return _svg_of[figure]
 
 
-def as_png(figure: "Figure") -> tuple[str, dict] | None:
-    """The figure as an image at twice the resolution; None where there is an SVG."""
-    from base64 import b64encode
-
-    from IPython.core.pylabtools import retina_figure
-
-    if as_svg(figure) is not None:
-        return None
-    png, size = retina_figure(figure)
-    return b64encode(with_palette(png)).decode(), size
-
-
 def use_small_formats() -> None:
-    """From here on, in this notebook: every figure in the smaller of the two forms. Elsewhere nothing happens."""
+    """From here on, in this notebook: every figure as SVG. Elsewhere nothing happens."""
     try:
         from IPython import get_ipython
         from matplotlib.figure import Figure
@@ -59,7 +134,5 @@ def use_small_formats() -> None:
     shell = get_ipython()
     if shell is None:
         return
-    set_matplotlib_formats("retina", "svg")
-    formatters = shell.display_formatter.formatters
-    formatters["image/svg+xml"].for_type(Figure, as_svg)
-    formatters["image/png"].for_type(Figure, as_png)
+    set_matplotlib_formats("svg")
+    shell.display_formatter.formatters["image/svg+xml"].for_type(Figure, as_svg)

@@ -1,0 +1,53 @@
+"""The color of a quantity on the words that name it: in captions, and in the paragraph that tells a chapter in one breath.
+
+Orange stands for sensitivity, blue for an exponent, green for a gradient, purple for activity, as in the figures.
+"""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from tools.first_screen import OPENS_WITH
+
+QUANTITIES = {
+    "sensitivity": r"(?:log-)?sensitivit(?:y|ies)|orange",
+    "exponent": r"(?:maximum |largest |mean |first )?(?:Lyapunov )?exponents?|blue",
+    "gradient": r"gradients?|green",
+    "activity": r"activit(?:y|ies)|purple",
+}
+_WORDS = re.compile("|".join(rf"(?P<{name}>\b(?:{pattern})\b)" for name, pattern in QUANTITIES.items()), re.IGNORECASE)
+
+
+def colored(text: str) -> list[nodes.Node]:
+    """The text as nodes, with the words for a quantity in its color.
+
+    >>> [node.astext() for node in colored("the exponent and its error")]
+    ['the ', 'exponent', ' and its error']
+    """
+    found, at = [], 0
+    for match in _WORDS.finditer(text):
+        found += [nodes.Text(text[at : match.start()])] if match.start() > at else []
+        found.append(nodes.inline("", match[0], classes=["quantity", f"q-{match.lastgroup}"]))
+        at = match.end()
+    return found + ([nodes.Text(text[at:])] if at < len(text) else [])
+
+
+def color_words(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Color captions (paragraphs that begin with *Figure*) and the opening paragraph; links and code keep their color."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        if not re.match(rf"Figure|{re.escape(OPENS_WITH)}", paragraph.astext()):
+            continue
+        for text in list(paragraph.findall(nodes.Text)):
+            parents, parent = [], text.parent
+            while parent is not paragraph:
+                parents.append(parent)
+                parent = parent.parent
+            if any(isinstance(p, (nodes.reference, nodes.literal, nodes.math, nodes.inline)) for p in parents):
+                continue
+            pieces = colored(text.astext())
+            if any(isinstance(piece, nodes.inline) for piece in pieces):
+                index = text.parent.index(text)
+                text.parent[index : index + 1] = pieces
