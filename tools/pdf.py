@@ -95,7 +95,7 @@ def main(root: Path = ROOT) -> int:
         return 1
     from playwright.sync_api import sync_playwright
 
-    names = sys.argv[1:] or pages(root)
+    names = sys.argv[1:] or [name for name in pages(root) if not name.endswith("/gallery")]  # it repeats what the others show
     first = root / "_build/title_page.html"
     first.write_text(title_page(root), encoding="utf-8")
     files = [first, *(root / HTML / f"{name}.html" for name in names)]
@@ -114,6 +114,7 @@ def main(root: Path = ROOT) -> int:
         browser.close()
     for sheet, number in list(zip(book.pages, numbers.pages, strict=True))[1:]:
         sheet.merge_page(number)
+        sheet.compress_content_streams()  # laying one over the other has unpacked them
     book.compress_identical_objects()
     book.write(root / PDF)
     print(f"{len(names)} pages of the book on {len(book.pages)} sheets, {(root / PDF).stat().st_size / 1e6:.1f} MB: {PDF}")

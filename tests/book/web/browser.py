@@ -25,10 +25,14 @@ needs_pages = pytest.mark.skipif(not (ROOT / HTML / "index.html").is_file(), rea
 
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 MEASURE = (Path(__file__).parent / "measure.js").read_text(encoding="utf-8")
+# Fonts, formulas, two frames; and colors that are on their way to another scheme have arrived.
 DRAWN = """() => Promise.all([
   document.fonts.ready,
   window.MathJax && MathJax.startup && MathJax.startup.promise,
-]).then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))))"""
+]).then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+  document.getAnimations().filter((a) => a instanceof CSSTransition).forEach((a) => a.finish());
+  done(true);
+}))))"""
 
 
 class Quiet(SimpleHTTPRequestHandler):
