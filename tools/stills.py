@@ -28,7 +28,7 @@ STILLS = FOLDER / "stills"
 HEAVIEST = 80 * 1024  # bytes a still
 SCALE, WIDTH = 2, 720
 SHARED = ("core", "linear")
-ALONE = ".playground .controls { display: none } .playground.alive { border: 0; padding: 0; margin: 0 }"
+ALONE = ".playground .controls { display: none } .playground.alive { border: 0; padding: 10px; margin: 0 }"
 
 
 def playgrounds(folder: Path = FOLDER) -> list[str]:

@@ -139,7 +139,7 @@ salnb.playground("gain", (stage) => {
       title: `The ${found.length} largest exponents`, xLabel: "in order of size",
     });
     line(context, 0, 2, (i) => box.left + i * box.width, () => at.y(0), { color: ink.text, width: 1.5 });
-    label(context, "edge of chaos", box.left + box.width, at.y(0) - 7, ink, { align: "right" });
+    label(context, "edge of chaos", box.left + box.width, at.y(0) - 9, ink, { align: "right" });
     found.forEach((value, i) => {
       context.fillStyle = ink.exponent;
       context.globalAlpha = value < low ? 0.35 : 1; // below the picture: paler, on its lower edge

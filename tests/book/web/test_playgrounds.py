@@ -125,38 +125,42 @@ def test_words_can_be_read_and_nothing_is_cut_off(show, name: str, width: int, t
     low = page.evaluate("""() => [...document.querySelectorAll(".playground :is(input, select, button)")]
       .filter((control) => control.getBoundingClientRect().height < 31.5).map((control) => control.outerHTML.slice(0, 80))""")
     assert not low, f"{name}: lower than 32 px: {low}"
-    paper, words = rgb(page.evaluate("getComputedStyle(document.body).backgroundColor")), page.evaluate("drawnWords()")
+    paper, words = rgba(page.evaluate("getComputedStyle(document.body).backgroundColor")), page.evaluate("drawnWords()")
     assert words
     assert not [word["text"] for word in words if word["px"] < 10.99], "smaller than 11 px"
     assert not [(word["text"], word["out"]) for word in words if word["out"] > 1], "beyond the edge of the drawing"
-    pale = [(word["text"], word["color"]) for word in words if contrast(rgb(word["color"]), paper, word["alpha"]) < 4.5]
+    pale = [(word["text"], word["color"]) for word in words if contrast(rgba(word["color"]), paper, word["alpha"]) < 4.5]
     assert not pale, f"{name}: contrast below 4.5 in {theme}: {pale}"
 
 
-def rgb(color: str) -> tuple[float, ...]:
-    """The three numbers of `#rrggbb`, `rgb(...)` or `color(srgb ...)`, from 0 to 1.
+def rgba(color: str) -> tuple[float, ...]:
+    """The four numbers of `#rrggbb`, `rgb(...)`, `rgba(...)` or `color(srgb ...)`, from 0 to 1.
 
-    >>> rgb("#ff0000"), rgb("rgb(0, 255, 0)"), rgb("color(srgb 0 0 1)")
-    ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    >>> rgba("#ff0000"), rgba("rgba(0, 255, 0, 0.5)"), rgba("color(srgb 0 0 1 / 0.16)")
+    ((1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 0.5), (0.0, 0.0, 1.0, 0.16))
     """
     if color.startswith("#"):
-        return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    numbers = [float(number) for number in re.findall(r"[\d.]+", color)][:3]
-    return tuple(numbers if color.startswith("color") else [number / 255 for number in numbers])
+        return (*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)), 1.0)
+    red, green, blue, *alpha = (float(number) for number in re.findall(r"[\d.]+", color))
+    whole = 1 if color.startswith("color") else 255
+    return (red / whole, green / whole, blue / whole, *(alpha or [1.0]))
 
 
 def contrast(ink: tuple[float, ...], paper: tuple[float, ...], alpha: float = 1.0) -> float:
-    """The contrast of WCAG 2.
+    """The contrast of WCAG 2 of two colours, the first of which may let the other through.
 
-    >>> round(contrast((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    >>> round(contrast((0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0)))
     21
+    >>> contrast((0.0, 0.0, 0.0, 1.0), (1.0, 1.0, 1.0, 1.0), alpha=0.0)
+    1.0
     """
+    alpha *= ink[3]
 
     def luminance(color: tuple[float, ...]) -> float:
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05
 
-    seen = tuple(alpha * a + (1 - alpha) * b for a, b in zip(ink, paper, strict=True))
+    seen = tuple(alpha * a + (1 - alpha) * b for a, b in zip(ink[:3], paper[:3], strict=True))
     low, high = sorted((luminance(seen), luminance(paper)))
     return high / low
 
