@@ -83,7 +83,7 @@ def flowing(found: re.Match) -> str:
         return found[0]
     spans, before = "", 0.0
     for (y, style), run in groupby(glyphs, key=lambda glyph: glyph[1:3]):
-        letters = re.sub(rf"(?<! )([{_RELATIONS}])(?! )", "\u2009\\1\u2009", "".join(glyph[3] for glyph in run))
+        letters = re.sub(rf"(?<! )([{_RELATIONS}])(?! )", "\u2009\\1\u2009", "".join(glyph[3] for glyph in run).replace("\u00a0", " "))
         spans += f'<tspan dy="{y - before:.2f}" style="{style}">{html.escape(letters)}</tspan>'
         before = y
     return f"{found[1][:-1]} xml:space=\"preserve\">{spans}</text>"
