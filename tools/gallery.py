@@ -19,13 +19,14 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from salnb.notebook.figure_formats import FOR_A_PHONE
 from tools.tree import pages
 
 PLACE = '<div class="gallery"></div>'
 FOLDER = "_images/gallery"
 WIDTH = 480  # pixels of a dense picture: shown at half of that, on screens with two pixels for one
 NOTES = "salnb_figures"
-_PHONE = re.compile(r'<g id="salnb-phone" display="none">.*?</svg>\s*</g>', re.DOTALL)  # salnb/notebook/figure_formats.py
+_PHONE = re.compile(rf'<g id="{FOR_A_PHONE}" display="none">.*?</svg>\s*</g>', re.DOTALL)
 _PATH = re.compile(r'(?<=\bd=")[^"]*')
 _LONG = re.compile(r"-?\d+\.\d+")
 
