@@ -1,7 +1,7 @@
 """The small cards of the claims in the chapters that measure them, and what the ledger's cards need on a page.
 
-In a chapter a card is a Markdown cell of three pieces: `<div class="claim-card" data-claim="depth-300">`, a sentence with the verdict
-and a link, which is what Jupyter, Colab and GitHub show, and `</div>`. On the book's page the card stands in its place.
+In a chapter a card is a Markdown cell of three pieces: `<div class="claim-card" data-claim="depth-300">`, a sentence with the
+verdict and a link, which is what Jupyter, Colab and GitHub show, and `</div>`. On the book's page the card stands in its place.
 
 .venv/bin/python -m tools.claim_cards      writes the sentences anew, after a verdict or a wording has changed
 """
@@ -40,7 +40,8 @@ def sentence(entry: dict, page: str) -> str:
     '*It grows.* **Refuted** by the rule of [the claims ledger](../appendix/claims.ipynb#claim-x).'
     """
     there = os.path.relpath(LEDGER, Path(page).parent)
-    return f"*{entry['claim']}* **{entry['verdict'].capitalize()}** by the rule of [the claims ledger]({there}.ipynb#claim-{entry['id']})."
+    link = f"[the claims ledger]({there}.ipynb#claim-{entry['id']})"
+    return f"*{entry['claim']}* **{entry['verdict'].capitalize()}** by the rule of {link}."
 
 
 def cards_of(text: str) -> Iterator[tuple[str, str]]:

@@ -78,6 +78,9 @@
       target.scrollIntoView();
     }
     window.addEventListener("hashchange", follow);
+    document.addEventListener("click", (event) => {
+      if (event.target.closest('a[href^="#"]')) setTimeout(follow); // the same address again changes nothing and tells nobody
+    });
     window.addEventListener("beforeprint", () => {
       for (const folded of document.querySelectorAll(".claim-card details")) folded.open = true;
     });

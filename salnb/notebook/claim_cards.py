@@ -172,7 +172,8 @@ def board(rows: Mapping[str, Iterable[Mapping]]) -> str:
     for title, entries in rows.items():
         verdicts = [entry["verdict"] for entry in entries]
         shapes = "".join(
-            f'<a href="#claim-{entry["id"]}" aria-label="{entry["id"]}: {entry["verdict"]}"><title>{escape(entry["claim"])}</title>'
+            f'<a href="#claim-{entry["id"]}" aria-label="{entry["id"]}: {entry["verdict"]}">'
+            f"<title>{escape(entry['claim'])}</title>"
             f'<rect x="{30 * i}" width="30" height="30" rx="5" fill="transparent"/>'
             f'<svg class="claim-shape {entry["verdict"]}" x="{30 * i + 5}" y="5" width="20" height="20" viewBox="0 0 20 20">'
             f"{SHAPES[entry['verdict']]}</svg></a>" for i, entry in enumerate(entries))  # fmt: skip

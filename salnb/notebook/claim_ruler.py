@@ -91,7 +91,8 @@ class Ruler:
     def text(self, x: str, y: float, words: str, anchor: str = "middle", size: float = 12, **more: str) -> str:
         """Words at a place."""
         given = "".join(f' {key.replace("_", "-")}="{value}"' for key, value in ({"fill": INK} | more).items())
-        return f'<text x="{x}" y="{y:g}" text-anchor="{anchor}" font-size="{size:g}" font-family="{FONT}"{given}>{escape(words)}</text>'
+        where = f'x="{x}" y="{y:g}" text-anchor="{anchor}"'
+        return f'<text {where} font-size="{size:g}" font-family="{FONT}"{given}>{escape(words)}</text>'
 
     def caption(self, words: str, bold: bool = False) -> None:
         """A line of words between two strips."""
@@ -107,7 +108,8 @@ class Ruler:
         parts = [f'<g class="networks" fill="{INK}" fill-opacity="{0.25 if together else 0.5}">{dots}</g>'] if dots else []
         parts.append(f'<line class="interval" x1="{self.at(low)}" x2="{self.at(high)}" y1="{y:g}" y2="{y:g}" '
                      f'stroke="{INK}" stroke-width="{5 if decides else 2}"/>')  # fmt: skip
-        fill = f'r="{4 if self.small else 5}" fill="{PAPER}" stroke="{INK}" stroke-width="2.2"' if decides else f'r="2.6" fill="{INK}"'
+        ring = f'r="{4 if self.small else 5}" fill="{PAPER}" stroke="{INK}" stroke-width="2.2"'
+        fill = ring if decides else f'r="2.6" fill="{INK}"'
         parts.append(f'<circle class="mean" cx="{self.at(mean)}" cy="{y:g}" {fill}/>')
         decided = ' class="decides"' if decides else ""
         said = f"{name + ': ' if name else ''}{signed(mean)} [{signed(low)}, {signed(high)}]"
@@ -123,7 +125,7 @@ class Ruler:
         self.strips.append((top, self.top))
 
     def rows(self) -> None:
-        """The group that decides first; the others in the ledger's order, each with its name, or as one strip if there are many."""
+        """The group that decides first; the others in the ledger's order, each named, or as one strip if they are many."""
         stored, worst, values = self.stored, self.stored.get("worst", ""), self.stored.get("values", {})
         groups = {name: (name, group, values.get(name, ())) for name, group in stored.get("groups", {"": stored}).items()}
         first, of = groups.pop(worst), self.entry.get("of", "seeds")

@@ -30,8 +30,8 @@ def of_kind(element: ElementTree.Element, kind: str) -> list[ElementTree.Element
 def axis(svg: ElementTree.Element) -> tuple[Callable[[float], float], float]:
     """The affine map that the two outer numbers of the axis define, and how far a place may miss it.
 
-    Places are written with two decimals, so each is off by 0.005 at most. The line through two of them, D apart, is at a place x off
-    by at most 0.005 (|x - x1| + |x - x2|) / D, which is at most 0.005 (200 / D) on the ruler; the place itself adds 0.005.
+    Places are written with two decimals, so each is off by 0.005 at most. The line through two of them, D apart, is at a place x
+    off by at most 0.005 (|x - x1| + |x - x2|) / D, which is at most 0.005 (200 / D) on the ruler; the place itself adds 0.005.
     """
     numbers = [(float(tick.text.replace("−", "-")), percent(tick, "x")) for tick in of_kind(svg, "tick")]
     (a, x), (b, y) = numbers[0], numbers[-1]
@@ -127,5 +127,5 @@ def test_the_drawing_says_what_it_shows() -> None:
     svg = drawing(LEDGER["moderate-transmission"], STORED["moderate-transmission"])
     low, high = (signed(end) for end in STORED["moderate-transmission"]["interval"])
     assert svg.get("role") == "img"
-    assert re.fullmatch(rf"Ruler in nats per layer: .* of the worst of 18 groups, .*from \{low} to \{high} lies in a region that refutes\.",
-                        svg.get("aria-label"))  # fmt: skip
+    told = rf"Ruler in nats per layer: .* of the worst of 18 groups, .*from \{low} to \{high} lies in a region that refutes\."
+    assert re.fullmatch(told, svg.get("aria-label"))
