@@ -76,14 +76,16 @@ def flowing(found: re.Match) -> str:
     """
     glyphs = []
     for x, y, style, letters in _GLYPHS.findall(found[2]):
-        places = [float(place) for place in x.split()]
-        glyphs += [(place, float(y.split()[0]), style, letter) for place, letter in zip(places, html.unescape(letters), strict=False)]
+        height = float(y.split()[0])
+        for place, letter in zip(x.split(), html.unescape(letters), strict=False):
+            glyphs.append((float(place), height, style, letter))
     glyphs.sort(key=lambda glyph: glyph[0])
     if not re.search(r"[^\W\d_]{3}", "".join(glyph[3] for glyph in glyphs)):
         return found[0]
     spans, before = "", 0.0
     for (y, style), run in groupby(glyphs, key=lambda glyph: glyph[1:3]):
-        letters = re.sub(rf"(?<! )([{_RELATIONS}])(?! )", "\u2009\\1\u2009", "".join(glyph[3] for glyph in run).replace("\u00a0", " "))
+        letters = "".join(glyph[3] for glyph in run).replace("\u00a0", " ")
+        letters = re.sub(rf"(?<! )([{_RELATIONS}])(?! )", "\u2009\\1\u2009", letters)
         spans += f'<tspan dy="{y - before:.2f}" style="{style}">{html.escape(letters)}</tspan>'
         before = y
     return f"{found[1][:-1]} xml:space=\"preserve\">{spans}</text>"
