@@ -4,7 +4,7 @@
   const model = salnb.deep;
   salnb.models.gradient_depth = model;
 
-  const QUIET = 10, REST = 0.05, GUESSING = Math.log(2), BUDGET = 10; // passes, share of neurons, nats, milliseconds a frame
+  const QUIET = 10, REST = 0.05, GUESSING = Math.log(2), BUDGET = 8; // passes, share of neurons, nats, milliseconds a frame
   const raised = (n) => String(n).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
   const signed = (x, digits) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(digits)}`;
   const power = (x) => {
@@ -50,7 +50,7 @@
       // Learning takes as many steps as fit; SAL alone would be over before anyone has seen it.
       while (moved && live.train && performance.now() - begin < BUDGET) advance();
       if (!moved) return;
-      live.found = model.pass(live.net, live.data);
+      if (!live.train) live.found = model.pass(live.net, live.data);
       live.milliseconds = performance.now() - begin;
       look();
       show();
