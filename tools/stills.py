@@ -20,7 +20,7 @@ from tools.playgrounds import FOLDER, scripts
 from tools.tree import ROOT
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -28,7 +28,7 @@ STILLS = FOLDER / "stills"
 HEAVIEST = 80 * 1024  # bytes a still
 SCALE, WIDTH = 2, 720
 SHARED = ("core", "linear", "deep")
-ALONE = ".playground .controls { display: none } .playground.alive { border: 0; padding: 0; margin: 0 }"
+ALONE = ".playground .controls { display: none } .playground.alive { border: 0; padding: 10px; margin: 0 }"
 
 
 def playgrounds(folder: Path = FOLDER) -> list[str]:
@@ -54,12 +54,19 @@ def lone_page(name: str, theme: str = "light", margin: int = 24) -> str:
     )
 
 
-def opened(browser: Browser, name: str, *, width: int = 768, theme: str = "light", scale: float = 1, still: bool = True) -> Page:
-    """The lone page in a browser; `still`: as with reduced motion, so that nothing moves by itself."""
-    page = browser.new_page(
-        viewport={"width": width, "height": 900}, device_scale_factor=scale, color_scheme=theme,
-        reduced_motion="reduce" if still else "no-preference",
-    )  # fmt: skip
+def opened(
+    browser: Browser | BrowserContext, name: str, *, width: int = 768, theme: str = "light", scale: float | None = None,
+    still: bool = True, before: Path | None = None,
+) -> Page:  # fmt: skip
+    """The lone page in a browser, or in a context of one.
+
+    `still`: as with reduced motion, so that nothing moves by itself; `before`: a script that runs before the page's own.
+    """
+    page = browser.new_page(**({"device_scale_factor": scale} if scale else {}))
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme, reduced_motion="reduce" if still else "no-preference")
+    if before:
+        page.add_init_script(path=before)
     with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as file:
         file.write(lone_page(name, theme))
         file.flush()

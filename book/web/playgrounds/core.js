@@ -46,6 +46,8 @@ salnb.stage = (div) => {
     const box = make("label", { className: `control ${kind}` }, row(kind === "slider" ? "controls sliders" : "controls"));
     make("span", { className: "name", textContent: label }, box);
     box.append(control);
+    // Named by `for`: a label without it would belong to the output that stands before a slider.
+    box.htmlFor = control.id = `salnb-control-${document.querySelectorAll(".playground .control").length}`;
     return box;
   };
 

@@ -165,7 +165,12 @@ salnb.playground("edge_of_chaos", (stage) => {
       sensitivity: [], exponent: [], marks: settings.sal ? [[0, "SAL on"]] : [], pairs: [[Math.log10(APART)]],
       first: null, // the first pair stays in the picture, to compare with
     });
-    for (let t = 0; t < WINDOW; t++) advance(true); // the first averages need a window of steps
+    settle();
+  }
+
+  // An average needs a window of steps of the network as it is now.
+  function settle() {
+    for (let t = 0; t < WINDOW; t++) advance(true);
   }
 
   function advance(unseen = false) {
@@ -232,7 +237,7 @@ salnb.playground("edge_of_chaos", (stage) => {
     picture.getContext("2d").putImageData(image, 0, 0);
     context.imageSmoothingEnabled = box.height % n > 0; // a neuron's row is sharp where it is so many whole pixels
     context.drawImage(picture, box.left, box.top, box.width, box.height);
-    context.strokeStyle = ink.rule;
+    Object.assign(context, { strokeStyle: ink.rule, lineWidth: 1 });
     context.strokeRect(box.left + 0.5, box.top + 0.5, box.width - 1, box.height - 1);
     salnb.plot.label(context, `${n} neurons, the last ${count} steps`, box.left, box.top - 9, ink, { size: 13, bold: true });
     const right = box.left + box.width, key = { color: ink.neutral, align: "right" }; // what the colours mean
@@ -255,7 +260,7 @@ salnb.playground("edge_of_chaos", (stage) => {
       left += context.measureText(text).width + 16;
     }
     line(context, 0, 2, (i) => box.left + i * box.width, () => at.y(0), { color: ink.text, width: 1.5 });
-    label(context, "edge of chaos", box.left + box.width, at.y(0) + 17, ink, { align: "right" });
+    label(context, "edge of chaos", box.left + box.width, at.y(0) - 9, ink, { align: "right" });
     const aim = Math.log(settings.target);
     line(context, 0, 2, (i) => box.left + i * box.width, () => at.y(aim), { color: ink.sensitivity, width: 1, dash: [2, 4] });
     if (Math.abs(aim) > 0.15) {
@@ -291,8 +296,8 @@ salnb.playground("edge_of_chaos", (stage) => {
       line(context, 0, pair.length, at.x, (t) => at.y(Math.max(-13, pair[t])),
            { color: now ? ink.text : ink.neutral, width: now ? 2.2 : 1.2, alpha: now ? 1 : 0.25 + 0.08 * index });
     });
-    const below = rate > -0.01; // the words stand where the line does not
-    label(context, "slope: the exponent", box.left + box.width, at.y(below ? -8.6 : -2.4), ink, { color: ink.exponent, align: "right" });
+    const rises = rate > 0.015; // the words stand where the lines do not
+    label(context, "slope: the exponent", box.left + box.width, at.y(rises ? -8.6 : -3.6), ink, { color: ink.exponent, align: "right" });
   }
 
   const drawing = stage.drawing({
@@ -303,7 +308,7 @@ salnb.playground("edge_of_chaos", (stage) => {
       const narrow = width < 560, left = 34;
       drawRaster(context, { left: 0, top: 24, width, height: narrow ? 130 : 200 }, ink);
       if (narrow) {
-        drawTraces(context, { left, top: 190, width: width - left, height: 180 }, ink);
+        drawTraces(context, { left, top: 190, width: width - left - 12, height: 180 }, ink);
         drawPair(context, { left: 44, top: 440, width: width - 56, height: 140 }, ink);
       } else {
         const share = Math.round(width * 0.58);
@@ -327,7 +332,12 @@ salnb.playground("edge_of_chaos", (stage) => {
                  change: touch((rule) => { settings.rule = rule; }) });
   const two = (value) => value.toFixed(2);
   stage.slider({ label: "gain", min: 0.05, max: 3, step: 0.05, value: settings.gain, format: two,
-                 change: touch((gain) => { settings.gain = gain; setGain(model.network, gain); model.pairs = [[-6]]; }) });
+                 change: touch((gain) => {
+                   settings.gain = gain;
+                   setGain(model.network, gain);
+                   model.pairs = [[Math.log10(APART)]];
+                   settle();
+                 }) });
   stage.slider({ label: "neurons", min: 10, max: 200, step: 10, value: settings.n,
                  change: touch((n) => { settings.n = n; begin(); }) });
   stage.slider({ label: "target", min: 0.2, max: 2, step: 0.05, value: settings.target, format: two,

@@ -65,7 +65,7 @@ salnb.models.gain = (() => {
 /* ---- What is shown of it. ---- */
 salnb.playground("gain", (stage) => {
   const { create, setGain, restart, step, exponents } = salnb.models.gain;
-  const PACE = 0.12, SHOWN = 160, TRACES = 8, SETTLE = 60; // steps a millisecond; steps and neurons drawn; steps not counted
+  const PACE = 0.12, SHOWN = 100, TRACES = 8, SETTLE = 60; // steps a millisecond; steps and neurons drawn; steps not counted
   const settings = { n: 80, gain: 2, seed: 1 }, model = stage.model = { settings };
   let debt = 0;
 
@@ -139,7 +139,7 @@ salnb.playground("gain", (stage) => {
       title: `The ${found.length} largest exponents`, xLabel: "in order of size",
     });
     line(context, 0, 2, (i) => box.left + i * box.width, () => at.y(0), { color: ink.text, width: 1.5 });
-    label(context, "edge of chaos", box.left + box.width, at.y(0) - 7, ink, { align: "right" });
+    label(context, "edge of chaos", box.left + box.width, at.y(0) - 9, ink, { align: "right" });
     found.forEach((value, i) => {
       context.fillStyle = ink.exponent;
       context.globalAlpha = value < low ? 0.35 : 1; // below the picture: paler, on its lower edge

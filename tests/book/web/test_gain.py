@@ -37,7 +37,7 @@ def test_eigenvalues(page, n: int, kind: str) -> None:
     found = page.evaluate("([a, n]) => { const {re, im} = salnb.linear.eigenvalues(a, n); return [[...re], [...im]]; }",
                           [a.ravel().tolist(), n])  # fmt: skip
     values, vectors = np.linalg.eig(a)
-    # Both are backward stable: eigenvalues of a + e with |e| about n eps |a|, each moved by |e| times the condition of the vectors.
+    # Both are backward stable: eigenvalues of a + e with |e| about n eps |a|, moved by |e| times the condition of the vectors.
     tolerance = 10 * n * np.finfo(float).eps * np.linalg.norm(a, 2) * np.linalg.cond(vectors)
     assert distance(np.array(found[0]) + 1j * np.array(found[1]), values) < tolerance < 1e-9
 
