@@ -202,7 +202,7 @@ salnb.playground("conditioning", (stage) => {
       drawing.redraw();
     });
   }
-  stage.button({ label: "New networks", press() { state.seed++; renew(); } });
+  stage.button({ label: "New networks", press() { state.seed++; compute(); drawing.redraw(); } });
   stage.slider({ label: "layers", min: 1, max: DEEPEST, step: 1, value: state.depth, change(depth) { state.depth = depth; drawing.redraw(); } });
   stage.slider({ label: "gain", min: 0.3, max: 2, step: 0.05, value: state.gain, format: (gain) => gain.toFixed(2),
                  change(gain) { state.gain = gain; renew(); } });

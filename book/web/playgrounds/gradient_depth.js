@@ -4,7 +4,8 @@
   const model = salnb.deep;
   salnb.models.gradient_depth = model;
 
-  const QUIET = 10, REST = 0.05, GUESSING = Math.log(2), BUDGET = 10; // passes, share of neurons, nats, milliseconds a frame
+  const QUIET = 10, REST = 0.05, GUESSING = Math.log(2), BUDGET = 8; // passes, share of neurons, nats, milliseconds a frame
+  const WAIT = 30; // frames, then SAL begins by itself if nobody has touched anything
   const raised = (n) => String(n).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]));
   const signed = (x, digits) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(digits)}`;
   const power = (x) => {
@@ -17,6 +18,9 @@
   salnb.playground("gradient_depth", (stage) => {
     const live = { gain: 0.5, seed: 1, rate: 1e-4, salRate: 1e-2, sal: false, train: false, data: model.parity() };
     stage.model = live;
+    let untouched = true, frames = 0;
+    stage.div.addEventListener("pointerdown", () => { untouched = false; });
+    stage.div.addEventListener("keydown", () => { untouched = false; });
 
     function look() {
       const net = live.net;
@@ -45,12 +49,13 @@
       return true;
     }
     function frame() {
+      if (untouched && ++frames === WAIT) setSal(true);
       const begin = performance.now();
       let moved = advance();
       // Learning takes as many steps as fit; SAL alone would be over before anyone has seen it.
       while (moved && live.train && performance.now() - begin < BUDGET) advance();
       if (!moved) return;
-      live.found = model.pass(live.net, live.data);
+      if (!live.train) live.found = model.pass(live.net, live.data);
       live.milliseconds = performance.now() - begin;
       look();
       show();
@@ -77,11 +82,12 @@
     const reached = stage.number({ label: "learning moves weights by" });
     const salReached = stage.number({ label: "SAL moves weights by" });
     stage.div.append(document.createElement("div")); // the buttons begin a row of their own
-    const salButton = stage.button({ label: "Turn SAL on", pressed: false, press() {
-      live.sal = !live.sal;
-      live.quiet = 0;
-      salButton.set({ label: live.sal ? "Turn SAL off" : "Turn SAL on", pressed: live.sal });
-    } });
+    const salButton = stage.button({ label: "Turn SAL on", pressed: false, press: () => setSal(!live.sal) });
+    function setSal(on) {
+      untouched = false;
+      Object.assign(live, { sal: on, quiet: 0 });
+      salButton.set({ label: on ? "Turn SAL off" : "Turn SAL on", pressed: on });
+    }
     const trainButton = stage.button({ label: "Learn parity", pressed: false, press() {
       live.train = !live.train;
       live.quiet = 0;

@@ -210,7 +210,7 @@ salnb.playground("one_neuron", (stage) => {
     sliders[name] = [
       stage.slider({ label: `length of ${name}`, min: 0, max: LONGEST[name], step: 0.01, value: Math.hypot(...state[name]), format: show,
                      change: (length) => set({ [name]: polar(length, sliders[name][1].value) }, true) }),
-      stage.slider({ label: `angle of ${name}`, min: -180, max: 180, step: 1, value: degrees(state[name]), format: (d) => `${show(d, 0)}°`,
+      stage.slider({ label: `angle of ${name}`, min: -179, max: 180, step: 1, value: degrees(state[name]), format: (d) => `${show(d, 0)}°`,
                      change: (angle) => set({ [name]: polar(sliders[name][0].value, angle) }, true) }),
     ];
   }
