@@ -21,7 +21,7 @@ from tools.take_home import behind_the_buttons
 from tools.tree import HTML, ROOT, pages, write_text
 
 RENDERED_FROM = (
-    "_config.yml", "_toc.yml", "pyproject.toml", "tools/*.py", "book/web/**/*", "book/references.bib",
+    "_config.yml", "_toc.yml", "pyproject.toml", "tools/**/*.py", "book/web/**/*", "book/references.bib",
 )  # fmt: skip
 # Not `jupyter-book` itself: the first line of that script holds the path of the interpreter, and breaks at a space.
 JUPYTER_BOOK = ("-c", "from jupyter_book.cli.main import main; main()")

@@ -11,8 +11,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from tools import claim_cards, colored_words, first_screen, fonts, gallery, hover, ink, reachable
-from tools.playgrounds import add_playgrounds
+from tools.page import claim_cards, colored_words, first_screen, fonts, gallery, hover, ink, reachable
+from tools.page.playgrounds import add_playgrounds
 from tools.tree import settings
 
 COLAB = "https://colab.research.google.com"

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools.playgrounds import FOLDER, scripts
+from tools.page.playgrounds import FOLDER, scripts
 from tools.tree import ROOT
 
 if TYPE_CHECKING:

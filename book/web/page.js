@@ -1,4 +1,4 @@
-/* Two small helps of every page: what a word or a source means while the pointer or the keyboard is on its link (tools/hover.py writes
+/* Two small helps of every page: what a word or a source means while the pointer or the keyboard is on its link (tools/page/hover.py writes
    the texts), and a list of contents that makes way where a note stands in the margin. */
 (function () {
   "use strict";

@@ -109,7 +109,7 @@ def as_svg(figure: "Figure") -> str:
     """The figure as SVG, always the same text for the same figure.
 
     While the book is built, the text also holds the figure as it fits a phone, in a group that nothing shows:
-    `tools/ink.py` makes two drawings of it, and the page shows the one that fits.
+    `tools/page/ink.py` makes two drawings of it, and the page shows the one that fits.
     """
     if figure not in _svg_of:
         text = render(figure)

@@ -43,7 +43,16 @@ def places(path: Path) -> frozenset[str]:
         while slug in slugs:
             slug, n = f"{slug}-{n}", n + 1
         slugs.add(slug)
-    return frozenset(slugs | set(ANCHOR.findall(prose(path))))
+    cards = (re.findall(r'\bid="(claim-[^"]+)"', output) for output in shown(path))
+    return frozenset(slugs | set(ANCHOR.findall(prose(path))) | {place for card in cards for place in card})
+
+
+def shown(path: Path) -> list[str]:
+    """The HTML that a notebook's cells have shown: the cards of the ledger have anchors of their own."""
+    if path.suffix != ".ipynb":
+        return []
+    cells = nbformat.read(path, as_version=4).cells
+    return [output.data["text/html"] for cell in cells for output in cell.get("outputs", []) if "text/html" in output.get("data", {})]
 
 
 def rows() -> list[list[str]]:

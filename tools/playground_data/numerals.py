@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tools.playgrounds import FOLDER
+from tools.page.playgrounds import FOLDER
 from tools.tree import write_text
 
 DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # the alphabet of base64, 6 bits a character

@@ -5,7 +5,7 @@ import pytest
 from docutils import nodes
 from docutils.utils import new_document
 
-from tools import colored_words, first_screen
+from tools.page import colored_words, first_screen
 from tools.tree import ROOT, notebooks
 
 CHAPTERS = [path for path in notebooks() if "In one breath." in path.read_text(encoding="utf-8")]

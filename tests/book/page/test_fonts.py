@@ -2,7 +2,7 @@
 
 import re
 
-from tools import fonts
+from tools.page import fonts
 from tools.tree import ROOT
 
 

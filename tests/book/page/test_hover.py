@@ -2,7 +2,7 @@
 
 import re
 
-from tools import hover
+from tools.page import hover
 from tools.tree import ROOT
 
 

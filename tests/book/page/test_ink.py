@@ -7,7 +7,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from salnb.notebook import figure_formats, plotting
-from tools import ink
+from tools.page import ink
 from tools.tree import ROOT
 
 

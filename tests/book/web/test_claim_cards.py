@@ -11,8 +11,8 @@ import pytest
 from docutils import nodes
 
 from salnb.notebook import claims
-from tools.claim_cards import LEDGER, cards_of, cell_of, lead_to_pages, put_small_cards, sentence
 from tools.notebooks import clean, dumps
+from tools.page.claim_cards import LEDGER, cards_of, cell_of, lead_to_pages, put_small_cards, sentence
 from tools.tree import HTML, ROOT, notebooks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -42,7 +42,7 @@ def test_the_sentence_in_a_card_s_place_is_that_of_the_ledger(path: Path) -> Non
     found = list(cards_of(text))
     assert text.count("data-claim=") == len(found), "a card needs an empty line around its sentence"
     for name, told in found:
-        assert told == sentence(ALL[name], page), "run `python -m tools.claim_cards`"
+        assert told == sentence(ALL[name], page), "run `python -m tools.page.claim_cards`"
 
 
 class Environment:
@@ -93,7 +93,7 @@ def test_links_lead_to_pages_under_the_chapter_s_title() -> None:
 
 
 def test_a_changed_verdict_is_written_into_every_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tools import claim_cards
+    from tools.page import claim_cards
 
     path = tmp_path / "book/theory/a.ipynb"
     path.parent.mkdir(parents=True)

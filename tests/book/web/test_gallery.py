@@ -10,7 +10,8 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from tests.book.web.browser import needs_pages
-from tools import gallery, pages, reachable
+from tools import pages
+from tools.page import gallery, reachable
 from tools.tree import HTML, ROOT
 from tools.tree import pages as listed
 

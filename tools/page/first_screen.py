@@ -2,7 +2,7 @@
 
 A chapter computes before it can draw, so its best figure stands far down. The page shows that figure a second time at its top,
 with a link to the place where it is explained. The cell that draws it carries the tag `best-figure`; a chapter that opens with
-a figure that answers (`tools/playgrounds.py`) needs none.
+a figure that answers (`tools/page/playgrounds.py`) needs none.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 In a chapter a card is a Markdown cell of three pieces: `<div class="claim-card" data-claim="depth-300">`, a sentence with the
 verdict and a link, which is what Jupyter, Colab and GitHub show, and `</div>`. On the book's page the card stands in its place.
 
-.venv/bin/python -m tools.claim_cards      writes the sentences anew, after a verdict or a wording has changed
+.venv/bin/python -m tools.page.claim_cards      writes the sentences anew, after a verdict or a wording has changed
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import re
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from tools.first_screen import OPENS_WITH
+from tools.page.first_screen import OPENS_WITH
 
 QUANTITIES = {
     "sensitivity": r"(?:log-)?sensitivit(?:y|ies)|orange",

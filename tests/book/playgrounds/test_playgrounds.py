@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools.playgrounds import FOLDER, names_in, scripts
+from tools.page.playgrounds import FOLDER, names_in, scripts
 from tools.stills import HEAVIEST, STILLS, opened, playgrounds
 from tools.tree import HTML, ROOT, notebooks, pages
 
