@@ -52,7 +52,8 @@ def shown(path: Path) -> list[str]:
     if path.suffix != ".ipynb":
         return []
     cells = nbformat.read(path, as_version=4).cells
-    return [output.data["text/html"] for cell in cells for output in cell.get("outputs", []) if "text/html" in output.get("data", {})]
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return [data["text/html"] for data in outputs if "text/html" in data]
 
 
 def rows() -> list[list[str]]:
