@@ -53,6 +53,7 @@ bench:  ## each speed claim beside its peers, in an environment of their own (AR
 notebooks: env  ## for maintainers: execute all chapters in place
 	@$(VENV) -m tools.notebooks
 	@$(VENV) -m tools.hero
+	@$(VENV) -m tools.cover
 
 address: env  ## for maintainers: carry the address in pyproject.toml into notebooks, README and CITATION.cff
 	@$(VENV) -m tools.address

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-
 import nbformat
 
 from tools.tree import ROOT
 
-PREFACE, PICTURE = ROOT / "book" / "intro.ipynb", ROOT / "book" / "results" / "hero.png"
+PREFACE, PICTURE = ROOT / "book" / "intro.ipynb", ROOT / "book" / "results" / "hero.svg"
 
 
-def first_figure() -> bytes:
-    """The first PNG among the preface's outputs."""
+def first_figure() -> str:
+    """The first drawing among the preface's outputs."""
     notebook = nbformat.read(PREFACE, as_version=4)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                return base64.b64decode(output["data"]["image/png"])
+            if "image/svg+xml" in output.get("data", {}):
+                return output["data"]["image/svg+xml"]
     raise ValueError(f"{PREFACE}: holds no figure; execute it with `make notebooks`")
 
 
 def main() -> None:
     scratch = PICTURE.with_suffix(".tmp")
-    scratch.write_bytes(first_figure())
+    scratch.write_text(first_figure(), encoding="utf-8")
     scratch.replace(PICTURE)
 
 

@@ -38,7 +38,7 @@ def title_page(root: Path = ROOT) -> str:
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     setting = settings(root)
     description = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["description"]
-    picture = (root / "book/results/hero.png").as_uri()
+    picture = (root / "book/web/cover.svg").as_uri()
     return f"""<!doctype html><html lang="en"><title>{escape(config["title"])}</title>
 <body style="font-family: Georgia, serif; text-align: center; color: #24292e">
 <h1 style="font-size: 48pt; font-weight: 600; margin: 60mm 0 6mm">{escape(config["title"])}</h1>
