@@ -2,8 +2,8 @@
 
 .venv/bin/python -m tools.cover      writes book/web/cover.svg and book/web/cover-dark.svg
 
-A hundred neurons start with weights so small that every signal dies; SAL acts between one line and the next. Each line is the activity
-of one neuron over eighty time steps: flat at the top, where the network is dead, and alive at the bottom, at the edge of chaos.
+A hundred neurons start with weights so small that every signal dies; SAL acts between one line and the next. Each line is the
+activity of one neuron over eighty time steps: flat at the top, where the network is dead, and alive at the bottom, at the edge.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools.page import fonts
 from tools.page.playgrounds import FOLDER, scripts
 from tools.tree import ROOT
 
@@ -43,8 +44,9 @@ def playgrounds(folder: Path = FOLDER) -> list[str]:
 def lone_page(name: str, theme: str = "light", margin: int = 24) -> str:
     """A page that holds one playground and the book's colours, and nothing else; it can lie anywhere."""
     files = "".join(f'<script defer src="{(FOLDER / file).as_uri()}"></script>' for file in scripts([name]))
-    styles = "".join(f'<link rel="stylesheet" href="{path.as_uri()}">'
-                     for path in (ROOT / "book/web/book.css", FOLDER / "playground.css"))  # fmt: skip
+    fonts.write(ROOT / fonts.KEPT)
+    sheet = (ROOT / "book/web/book.css").read_text(encoding="utf-8").replace("url(fonts/", f"url({(ROOT / fonts.KEPT).as_uri()}/")
+    styles = f'<style>{sheet}</style><link rel="stylesheet" href="{(FOLDER / "playground.css").as_uri()}">'
     return (
         f'<!DOCTYPE html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8"><title>{name}</title>'
         f'<meta name="viewport" content="width=device-width">{styles}{files}'
@@ -71,6 +73,7 @@ def opened(
         file.write(lone_page(name, theme))
         file.flush()
         page.goto(Path(file.name).as_uri())
+        page.evaluate("document.fonts.ready.then(() => true)")
         page.wait_for_function("document.querySelector('.playground').model && document.querySelector('canvas').width > 300")
     return page
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
+KEPT = Path("_build/fonts")  # below the root; making them takes seconds, and a new build throws its pages away
 # file name on the page -> package and file; the license of each lies beside them
 FACES = {
     "serif-400.woff2": ("font_source_serif_pro", "SourceSerifPro-Regular.otf"),
@@ -43,7 +45,10 @@ def write(folder: Path) -> list[Path]:
         cutter = subset.Subsetter(options)
         cutter.populate(unicodes=SIGNS)
         cutter.subset(font)
-        subset.save_font(font, folder / target, options)
+        # Written beside its place first: another process may look at the same moment.
+        unfinished = folder / f".{target}.{os.getpid()}"
+        subset.save_font(font, unfinished, options)
+        unfinished.replace(folder / target)
         font.close()
     for package in {package for package, _ in FACES.values()}:
         (folder / f"{package}-license.txt").write_bytes(source(package, "LICENSE.txt").read_bytes())
@@ -54,6 +59,6 @@ def serve(app: Sphinx, exception: Exception | None) -> None:
     """Put the faces where `book.css` looks for them."""
     if exception is not None or app.builder.format != "html":
         return
-    kept = Path(app.outdir).parent / "fonts"  # making them takes seconds, and a new build throws its pages away
+    kept = Path(app.srcdir) / KEPT
     write(kept)
     shutil.copytree(kept, Path(app.outdir) / "_static" / "fonts", dirs_exist_ok=True)
