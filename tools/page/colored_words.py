@@ -18,6 +18,8 @@ QUANTITIES = {
     "gradient": r"gradients?|green",
     "activity": r"activit(?:y|ies)|purple",
 }
+_CAPTION = re.compile("(Live figure|Figure):")
+_MINUTES = re.compile(r"\d+ minutes? ·")
 _WORDS = re.compile("|".join(rf"(?P<{name}>\b(?:{pattern})\b)" for name, pattern in QUANTITIES.items()), re.IGNORECASE)
 
 
@@ -36,9 +38,18 @@ def colored(text: str) -> list[nodes.Node]:
 
 
 def color_words(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Color captions (paragraphs that begin with *Figure*) and the opening paragraph; links and code keep their color."""
+    """Mark captions (paragraphs that begin with *Figure*), and color the words in them and in the opening paragraph.
+
+    Links and code keep their color. What stands under a title, minutes and needs, is marked, too.
+    """
     for paragraph in doctree.findall(nodes.paragraph):
-        if not re.match(rf"Figure|{re.escape(OPENS_WITH)}", paragraph.astext()):
+        says = paragraph.astext()
+        if _MINUTES.match(says):
+            paragraph["classes"].append("chapter-needs")
+        caption = _CAPTION.match(says)
+        if caption:
+            paragraph["classes"].append("figure-caption")
+        elif not says.startswith(OPENS_WITH):
             continue
         for text in list(paragraph.findall(nodes.Text)):
             parents, parent = [], text.parent

@@ -47,7 +47,7 @@ def scripts(names: list[str], folder: Path = FOLDER) -> list[str]:
 
 
 def description(sentence: str) -> str:
-    """What the still shows: the sentence without "On the book's page a figure that answers stands here:".
+    """What the still shows: the sentence without "On the book's page a live figure stands here:".
 
     >>> description("Here stands a figure: a hundred neurons wake up.")
     'A hundred neurons wake up.'
