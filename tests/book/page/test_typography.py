@@ -13,7 +13,8 @@ def paragraphs(*texts: str) -> nodes.document:
 
 
 def test_captions_and_the_line_under_a_title_are_marked():
-    root = paragraphs("Figure: dots.", "Live figure: a network.", "13 minutes · You need: nothing", "Figures are drawn.", "It takes 13 minutes")
+    needs = "13 minutes · You need: nothing"
+    root = paragraphs("Figure: dots.", "Live figure: a network.", needs, "Figures are drawn.", "It takes 13 minutes")
     colored_words.color_words(None, root, "x")
     assert [p["classes"] for p in root] == [["figure-caption"], ["figure-caption"], ["chapter-needs"], [], []]
 
