@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,23 @@ FOR_A_PHONE = "salnb-phone"  # the id of the group that holds the same figure on
 
 _svg_of: "WeakKeyDictionary[Figure, str]" = WeakKeyDictionary()
 _EMBEDDED = re.compile(r"(data:image/png;base64,)([A-Za-z0-9+/=\s]+)")
+
+
+@cache
+def page_font() -> dict[str, list[str]]:
+    """Matplotlib's settings for the typeface of the pages, where its package is installed: words then keep their places."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from matplotlib import font_manager
+
+    found = find_spec("font_source_sans_pro")
+    if found is None or not found.submodule_search_locations:
+        return {}
+    folder = Path(found.submodule_search_locations[0]) / "files"
+    for face in ("Regular", "It", "Bold"):
+        font_manager.fontManager.addfont(folder / f"SourceSansPro-{face}.ttf")
+    return {"font.sans-serif": ["Source Sans Pro", "DejaVu Sans"]}
 
 
 def with_palette(png: bytes, colors: int = PALETTE) -> bytes:
@@ -57,7 +75,8 @@ def dense_as_image(figure: "Figure", enough: int = ENOUGH, most: int = DENSE) ->
     from matplotlib.collections import Collection
     from matplotlib.lines import Line2D
 
-    drawn = [artist for ax in figure.axes for artist in ax.get_children() if isinstance(artist, (Line2D, Collection))]
+    panels = [panel for ax in figure.axes for panel in (ax, *ax.child_axes)]
+    drawn = [artist for ax in panels for artist in ax.get_children() if isinstance(artist, (Line2D, Collection))]
     points = {artist: points_of(artist) for artist in drawn}
     dense = []
     if sum(points.values()) > enough:
@@ -111,14 +130,17 @@ def as_svg(figure: "Figure") -> str:
     While the book is built, the text also holds the figure as it fits a phone, in a group that nothing shows:
     `tools/page/ink.py` makes two drawings of it, and the page shows the one that fits.
     """
-    if figure not in _svg_of:
-        text = render(figure)
-        if os.environ.get("SALNB_PHONE"):
-            from .narrow_figures import narrow
+    import matplotlib
 
-            with narrow(figure):
-                phone = f'<g id="{FOR_A_PHONE}" display="none">{render(figure)}</g>'
-            text = text.replace("</svg>", f"{phone}</svg>") if text.count("</svg>") == 1 else text
+    if figure not in _svg_of:
+        with matplotlib.rc_context(page_font()):
+            text = render(figure)
+            if os.environ.get("SALNB_PHONE"):
+                from .narrow_figures import narrow
+
+                with narrow(figure):
+                    phone = f'<g id="{FOR_A_PHONE}" display="none">{render(figure)}</g>'
+                text = text.replace("</svg>", f"{phone}</svg>")
         _svg_of[figure] = text
     return _svg_of[figure]
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WIDTH = 4.3  # inches: shown 350 pixels wide, letters of 10 points have 11 pixels
 SMALLEST_FONT = 10.2  # points
+RIGHT = 0.27  # of the width: as much as a name beside a panel may take
 MANY = 4  # panels beside each other: so many small ones are set in two columns
 
 
@@ -28,15 +29,38 @@ def narrow(figure: "Figure") -> Iterator[None]:
                 warnings.simplefilter("ignore")  # a title that is not broken yet may leave its panel no room
                 _restack(figure, rows, undo)
                 _fit_words(figure, undo)
+            if not _has_room(figure):
+                _lay_notes_over(figure, undo)
             # What still stands out at the sides is paid for by the panels: the letters keep their size.
-            figure.draw_without_rendering()
-            over = figure.get_tightbbox().width - WIDTH
-            if over > 0.1:
-                figure.set_figwidth(max(WIDTH - over, 0.6 * WIDTH))
+            for _ in range(2):
+                over = figure.get_tightbbox().width - WIDTH
+                if over > 0.05:
+                    figure.set_figwidth(max(figure.get_figwidth() - over, 0.75 * WIDTH))
+                    _has_room(figure)
         yield
     finally:
         for step in reversed(undo):
             step()
+
+
+def _has_room(figure: "Figure") -> bool:
+    """Lays the figure out, and says whether its panels have kept any room."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        figure.draw_without_rendering()
+    return not any("collapsed" in str(warning.message) for warning in told)
+
+
+def _lay_notes_over(figure: "Figure", undo: list) -> None:
+    """Takes the notes out of the layout, so that no panel makes room for them, and moves them to where they fit."""
+    for ax in figure.axes:
+        for note in ax.texts:
+            note.set_in_layout(False)
+            undo.append(lambda note=note: note.set_in_layout(True))
+    _has_room(figure)
+    for ax in figure.axes:
+        for note in ax.texts:
+            _bring_inside(figure, ax, note, undo)
 
 
 def panel_rows(figure: "Figure") -> "list[list[list[Axes]]]":
@@ -107,10 +131,19 @@ def _label_again(rows: "list[list[list[Axes]]]", undo: list) -> None:
 
 def _fit_words(figure: "Figure", undo: list) -> None:
     """Breaks titles and labels that are wider than the page, turns crowded tick labels, moves notes back inside."""
-    figure.draw_without_rendering()
     whole = figure.bbox.width
+    for ax in figure.axes:
+        for note in ax.texts:
+            if _stands_at_the_right(ax, note):  # the layout keeps its whole width free beside the panel
+                _wrap(note, RIGHT * whole, undo)
+    figure.draw_without_rendering()
     for legend in list(figure.legends):
-        _fold_legend(figure, legend, undo)
+        _fold_legend(figure, legend, whole, undo)
+    for ax in figure.axes:
+        if ax.get_legend():
+            _fold_legend(ax, ax.get_legend(), 0.75 * whole, undo)
+        _break_row_names(ax, 0.4 * whole, undo)
+    figure.draw_without_rendering()
     if figure._suptitle is not None:
         _wrap(figure._suptitle, whole, undo)
     for ax in figure.axes:
@@ -127,20 +160,52 @@ def _fit_words(figure: "Figure", undo: list) -> None:
             _bring_inside(figure, ax, note, undo)
 
 
-def _fold_legend(figure: "Figure", legend: "Legend", undo: list) -> None:
-    """Gives a figure's legend that is wider than the page as many columns as fit."""
+def _stands_at_the_right(ax: "Axes", note: "Text") -> bool:
+    """Whether a text begins in the last quarter of its panel and goes on to the right, as the name of a curve at its end does."""
+    if note.get_ha() != "left" or not note.get_text().strip():
+        return False
+    anchored = hasattr(note, "xyann")
+    transform = ax.transData if anchored and note.xycoords == "data" else note.get_transform()
+    place = note.xy if anchored else note.get_position()
+    if anchored and note.xycoords != "data":
+        return False
+    return bool(ax.transAxes.inverted().transform(transform.transform(place))[0] > 0.75)
+
+
+def _fold_legend(owner: "Figure | Axes", legend: "Legend", room: float, undo: list) -> None:
+    """Gives a legend that is wider than its room, in pixels, as many columns as fit."""
     width = legend.get_window_extent().width
-    if width <= figure.bbox.width:
+    if width <= room:
         return
-    columns = max(1, int(legend._ncols * figure.bbox.width / width))
-    place = {code: name for name, code in legend.codes.items()}.get(legend._loc, "upper center")
+    columns = max(1, int(legend._ncols * room / width))
+    place = {code: name for name, code in legend.codes.items()}.get(legend._loc, "best")
     outside = "outside " if getattr(legend, "_outside_loc", None) else ""
     labels = [text.get_text() for text in legend.get_texts()]
-    folded = figure.legend(legend.legend_handles, labels, loc=f"{outside}{place}", ncols=columns,
-                           fontsize=max(SMALLEST_FONT, legend.get_texts()[0].get_fontsize()), columnspacing=1.0)  # fmt: skip
+    folded = owner.legend(legend.legend_handles, labels, loc=f"{outside}{place}", ncols=columns,
+                          fontsize=max(SMALLEST_FONT, legend.get_texts()[0].get_fontsize()), columnspacing=1.0)  # fmt: skip
+    if hasattr(owner, "legend_"):  # a panel has one legend, which the new one has replaced
+        undo.append(lambda: setattr(owner, "legend_", legend))
+        return
     legend.set_visible(False)
     legend.set_in_layout(False)
     undo += [folded.remove, lambda: legend.set(visible=True, in_layout=True)]
+
+
+def _break_row_names(ax: "Axes", room: float, undo: list) -> None:
+    """Breaks the names of rows, beside the vertical axis, that are wider than their room in pixels."""
+    labels = ax.get_yticklabels()
+    names = [label.get_text() for label in labels]
+    widest = max((label.get_window_extent().width for label in labels), default=0.0)
+    if widest <= room:
+        return
+    letters = max(8, int(max(map(len, names)) * room / widest))
+    locator, formatter = ax.yaxis.get_major_locator(), ax.yaxis.get_major_formatter()
+    ax.set_yticks(ax.get_yticks(), [broken(name, letters) for name in names], multialignment="right", linespacing=1.05)
+    # A row of two lines needs the height of two.
+    lines, room_for_one = max(broken(name, letters).count("\n") + 1 for name in names), ax.get_window_extent().height / len(names)
+    short = lines * 1.3 * SMALLEST_FONT / 72 * ax.figure.dpi - room_for_one
+    ax.figure.set_figheight(ax.figure.get_figheight() + max(short, 0.0) * len(names) / ax.figure.dpi)
+    undo += [lambda: ax.yaxis.set_major_formatter(formatter), lambda: ax.yaxis.set_major_locator(locator)]
 
 
 def _enlarge(text: "Text", undo: list) -> None:

@@ -18,13 +18,16 @@ TOO_WIDE = """() => {
   const boxed = (e) => e && e !== document.body && (scrolls(e) || boxed(e.parentElement));
   return [...document.querySelectorAll('.bd-main *')]
     .filter((e) => e.getBoundingClientRect().right > wide + 1 && e.getClientRects().length && !boxed(e))
+    // what is inside a drawing is measured with the figures
     .filter((e) => !e.closest('mjx-assistive-mml, .visually-hidden, .sr-only'))
+    .filter((e) => !e.ownerSVGElement || !e.closest('svg.ink'))
     .map((e) => e.tagName + '.' + e.className).slice(0, 5);
 }"""
 
 # Figures are transparent and stand on either background: no white card behind them, no dimming in dark mode.
 # A notebook writes width and height into the tag; on a narrow page only the width gives way unless the style says otherwise.
-SQUEEZED = "e.naturalWidth && Math.abs(e.clientWidth / e.clientHeight / (e.naturalWidth / e.naturalHeight) - 1) > 0.03"
+SQUEEZED = "e.naturalWidth && getComputedStyle(e).objectFit !== 'contain' && " \
+    "Math.abs(e.clientWidth / e.clientHeight / (e.naturalWidth / e.naturalHeight) - 1) > 0.03"
 SPOILT = "getComputedStyle(e).filter !== 'none' || getComputedStyle(e).backgroundColor !== 'rgba(0, 0, 0, 0)'"
 
 
