@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -133,7 +134,9 @@ def as_svg(figure: "Figure") -> str:
     import matplotlib
 
     if figure not in _svg_of:
-        with matplotlib.rc_context(page_font()):
+        with matplotlib.rc_context(page_font()), warnings.catch_warnings():
+            # The browser takes a sign that this typeface lacks from another; here only its width is a little off.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             text = render(figure)
             if os.environ.get("SALNB_PHONE"):
                 from .narrow_figures import narrow

@@ -31,6 +31,12 @@ def test_words_are_words():
     assert svg.startswith("<svg") and re.search(r"<text[^>]*>a title</text>", svg)
 
 
+def test_a_sign_that_the_typeface_lacks_is_left_to_the_browser():
+    figure = drawn(20)
+    figure.axes[0].set_title("10⁻⁵ ○")  # in the tests a warning is an error
+    assert ">10⁻⁵ ○</text>" in figure_formats.as_svg(figure)
+
+
 def test_what_is_dense_becomes_an_image_and_the_words_stay_words():
     few, many = figure_formats.as_svg(drawn(20)), figure_formats.as_svg(drawn(5000))
     assert not images(few) and len(images(many)) == 1 and ">a title</text>" in many
