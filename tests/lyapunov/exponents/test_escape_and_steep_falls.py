@@ -34,8 +34,8 @@ def test_what_escapes_has_no_exponents_and_leaves_the_others_alone(method, every
     alone = lyapunov_spectrum(step, CALM, **given)
     assert found.exponents[2:].isnan().all()
     torch.testing.assert_close(found.exponents[:2], alone.exponents, rtol=0, atol=1e-9 if method != "cholesky" else 1e-7)
-    # A processor may sum the rows of a larger batch in another order: in each of 20 steps of a map that contracts, half a unit in the
-    # last place for each of at most 16 operations on numbers below 1.
+    # A processor may sum the rows of a larger batch in another order: in each of 20 steps of a map that contracts, half a unit
+    # in the last place for each of at most 16 operations on numbers below 1.
     rounding = 20 * 16 * torch.finfo(D).eps / 2
     torch.testing.assert_close(found.state[:2], alone.state, rtol=0, atol=rounding)
     if history:
