@@ -36,18 +36,33 @@ def best_figure(doctree: nodes.document) -> tuple[nodes.Element, nodes.section] 
     return None
 
 
+def near(paragraph: nodes.paragraph, image: nodes.Element, most: int = 3) -> bool:
+    """Whether hardly more than a paragraph or two stand between the opening and the picture, and no code that shows."""
+    cell = image
+    while cell.parent is not None and cell.parent is not paragraph.parent:
+        cell = cell.parent
+    if cell.parent is None:
+        return False
+    between = paragraph.parent.children[paragraph.parent.index(paragraph) + 1 : paragraph.parent.index(cell)]
+    shown = [node for node in between if "cell" in node.get("classes", []) and "tag_hide-input" not in node.get("classes", [])]
+    return len(between) <= most and not shown
+
+
 def lead_with_the_best_figure(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put a copy of the tagged figure behind the opening paragraph."""
     paragraph, found = opening(doctree), best_figure(doctree)
     if paragraph is None or found is None or any('class="playground"' in raw.astext() for raw in doctree.findall(nodes.raw)):
         return
     image, section = found
-    if section.parent is doctree:  # it stands before the first heading, so near that a second one would only repeat it
+    if near(paragraph, image):  # a second one would only repeat it
         return
     caption = nodes.paragraph(classes=["lead-caption"])
-    caption += nodes.Text("Explained in ")
-    caption += nodes.reference("", section.next_node(nodes.title).astext(), refuri=f"#{section['ids'][0]}", internal=True)
-    caption += nodes.Text(".")
+    if section.parent is doctree:
+        caption += nodes.Text("Explained below.")
+    else:
+        caption += nodes.Text("Explained in ")
+        caption += nodes.reference("", section.next_node(nodes.title).astext(), refuri=f"#{section['ids'][0]}", internal=True)
+        caption += nodes.Text(".")
     lead = nodes.container(classes=["lead-figure"])
     lead += image.deepcopy()
     lead += caption

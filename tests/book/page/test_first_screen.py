@@ -54,6 +54,13 @@ def test_a_figure_that_stands_near_the_top_is_not_repeated():
     assert len(list(root.findall(nodes.image))) == 1
 
 
+def test_a_figure_behind_code_is_shown_at_the_top():
+    root = document(before_first_heading=True)
+    root[0].insert(2, nodes.container(classes=["cell"]))
+    first_screen.lead_with_the_best_figure(None, root, "x")
+    assert root[0][2]["classes"] == ["lead-figure"] and root[0][2].astext() == "Explained below."
+
+
 def test_the_opening_names_quantities_in_their_colors():
     root = document(before_first_heading=False)
     before = root.astext()
