@@ -39,9 +39,9 @@ def best_figure(doctree: nodes.document) -> tuple[nodes.Element, nodes.section] 
 def near(paragraph: nodes.paragraph, image: nodes.Element, most: int = 3) -> bool:
     """Whether hardly more than a paragraph or two stand between the opening and the picture, and no code that shows."""
     cell = image
-    while cell.parent is not None and cell.parent is not paragraph.parent:
+    while TAG not in cell.get("classes", []):
         cell = cell.parent
-    if cell.parent is None:
+    if cell.parent is not paragraph.parent:  # it stands under a heading of its own
         return False
     between = paragraph.parent.children[paragraph.parent.index(paragraph) + 1 : paragraph.parent.index(cell)]
     shown = [node for node in between if "cell" in node.get("classes", []) and "tag_hide-input" not in node.get("classes", [])]

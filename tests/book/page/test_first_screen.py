@@ -58,7 +58,7 @@ def test_a_figure_behind_code_is_shown_at_the_top():
     root = document(before_first_heading=True)
     root[0].insert(2, nodes.container(classes=["cell"]))
     first_screen.lead_with_the_best_figure(None, root, "x")
-    assert root[0][2]["classes"] == ["lead-figure"] and root[0][2].astext() == "Explained below."
+    assert root[0][2]["classes"] == ["lead-figure"] and root[0][2][1].astext() == "Explained below."
 
 
 def test_the_opening_names_quantities_in_their_colors():
