@@ -26,6 +26,7 @@ TOLERANCE = {
 }
 
 
+PROBES = 16  # random signs that tell how well a Cholesky factor is known: a mean of so many squares is rarely off by four
 NOISE = 0.03  # nats a step: where two roundings of a step lie farther apart in a direction, nothing is said of its growth
 
 
@@ -47,16 +48,45 @@ def householder(tangents: Tensor) -> tuple[Tensor, Tensor]:
     return frame, diagonal.masked_fill(rank >= rows.sum(-1, keepdim=True), 0.0)
 
 
+def signs(k: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """PROBES columns (k, PROBES) of random signs, always the same ones."""
+    drawn = torch.randint(0, 2, (k, PROBES), generator=torch.Generator().manual_seed(k))
+    return (2 * drawn - 1).to(dtype).to(device)
+
+
+def by_gram(tangents: Tensor, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Frame and diagonal from the Cholesky factor Rᵀ of AᵀA, and which systems (...) have them to about ``tolerance``.
+
+    The product of two columns i and j is known to eps ‖aᵢ‖ ‖aⱼ‖. The true triangle is S R with SᵀS = 1 + R⁻ᵀ E R⁻¹, where E is
+    that error, so its j-th pivot is known, to first order and for errors of all signs, to about
+
+    .. math:: \mathrm{eps} \sum_i \|a_i\|^2 \, (R^{-1})_{ij}^2.
+
+    Where that is large the pivot is rounding noise, whether it came out positive or not. The sum is estimated by a few random
+    signs z, as the mean of the squares of R⁻ᵀ (‖aᵢ‖ zᵢ): the inverse itself would cost more than the rest. Squares that leave
+    the range of the numbers, at either end, tell nothing either.
+    """
+    k, numbers = tangents.shape[-1], torch.finfo(tangents.dtype)
+    gram = tangents.mT @ tangents
+    squares = gram.diagonal(dim1=-2, dim2=-1)
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    probes = squares.sqrt().unsqueeze(-1) * signs(k, tangents.dtype, tangents.device)
+    solved = torch.linalg.solve_triangular(factor, torch.cat([tangents.mT, probes], -1), upper=False)
+    error = numbers.eps * solved[..., -PROBES:].square().mean(-1)
+    in_range = (squares > numbers.tiny / numbers.eps) & torch.isfinite(squares)
+    known = (failed == 0) & ((error < tolerance) & in_range).all(-1)
+    return solved[..., :-PROBES].mT, factor.diagonal(dim1=-2, dim2=-1), known
+
+
 def cholesky(tangents: Tensor) -> tuple[Tensor, Tensor]:
-    """QR by the Cholesky factor of AᵀA: products instead of reflections, several times as fast; Householder where it fails."""
-    factor, failed = torch.linalg.cholesky_ex(tangents.mT @ tangents)
-    diagonal = factor.diagonal(dim1=-2, dim2=-1)
-    if bool(failed.any()):
+    """QR by the Cholesky factor of AᵀA: products instead of reflections, several times as fast; Householder where it is noise."""
+    frame, diagonal, known = by_gram(tangents, TOLERANCE["cholesky"].get(tangents.dtype, 1e-3))
+    if not bool(known.all()):
         finite = torch.isfinite(tangents).flatten(-2).all(-1)
-        if bool((finite & (failed != 0)).any()):
+        if bool((finite & ~known).any()):
             return householder(tangents)
         diagonal = diagonal.masked_fill(~finite.unsqueeze(-1), torch.nan)  # what is lost leaves the others as they are
-    return torch.linalg.solve_triangular(factor, tangents.mT, upper=False).mT, diagonal
+    return frame, diagonal
 
 
 class Elimination:
@@ -101,10 +131,9 @@ def reduction(method: str, k: int) -> Reduction:
 
 def stretch(frame: Tensor) -> Tensor:
     """Log |diag R| (..., k) of the QR decomposition of a well-conditioned frame, such as elimination leaves; R alone."""
-    factor, failed = torch.linalg.cholesky_ex(frame.mT @ frame)
-    diagonal = factor.diagonal(dim1=-2, dim2=-1)
-    if bool(failed.any()):
-        diagonal = torch.where(failed.unsqueeze(-1) != 0, householder(frame)[1], diagonal)
+    _, diagonal, known = by_gram(frame, TOLERANCE["elimination"].get(frame.dtype, 1e-4))
+    if not bool(known.all()):
+        diagonal = torch.where(known.unsqueeze(-1), diagonal, householder(frame)[1])
     return diagonal.double().log()
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from salnb.lyapunov.orthogonalization import Elimination, cholesky, householder, length, lost, reduction, stretch
+from salnb.lyapunov.orthogonalization import TOLERANCE, Elimination, cholesky, householder, length, lost, reduction, stretch
 from tests.problems import random
 from tests.tolerances import rounding
 
@@ -89,6 +89,48 @@ def test_cholesky_falls_back_where_the_product_is_not_positive():
     expected = householder(tangents)
     torch.testing.assert_close(frame, expected[0])
     torch.testing.assert_close(diagonal, expected[1])
+
+
+def graded(draw: int, dtype: torch.dtype) -> torch.Tensor:
+    """Columns that nearly depend on those before them, by up to eight decades, in half of the draws of very different lengths."""
+    n, k, decades = 3 + draw % 23, 2 + draw % 7, 8 * (draw % 10) / 10
+    n = max(n, k)
+    triangle = torch.triu(random(k, k, seed=draw))
+    triangle.diagonal().copy_(10 ** (-decades * torch.rand(k, generator=torch.Generator().manual_seed(draw)).double()))
+    scales = 10 ** (3 * random(k, seed=draw + 1)) if draw % 2 else torch.ones(k).double()
+    return (torch.linalg.qr(random(n, k, seed=draw + 2))[0] @ (triangle * scales)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cholesky_has_every_pivot_to_its_tolerance_or_leaves_it_to_householder(dtype):
+    """A pivot of noise may come out positive, and a small one spoils those after it: both happen here without the fallback."""
+    own, noise = 0, 0
+    for draw in range(600):
+        tangents = graded(draw, dtype)
+        # A product is off by about √n roundings of all signs, and 16 signs tell the mean of squares to a factor of four.
+        bound = 4 * len(tangents) ** 0.5 * TOLERANCE["cholesky"][dtype]
+        frame, diagonal = cholesky(tangents)
+        exact = householder(tangents)
+        if torch.equal(diagonal, exact[1]):
+            continue
+        own += 1
+        exact = householder(tangents.double())[1].log()
+        assert float((diagonal.double().log() - exact).abs().max()) < bound, draw
+        assert float((frame.mT @ frame - torch.eye(frame.shape[-1], dtype=dtype)).abs().max()) < 2 * bound
+    for draw in range(600):
+        factor, failed = torch.linalg.cholesky_ex(graded(draw, dtype).mT @ graded(draw, dtype))
+        exact = householder(graded(draw, dtype).double())[1].log()
+        off = float((factor.diagonal().double().log() - exact).abs().max())
+        noise += not failed and off > 0.5
+    assert own > 60 and noise > 5, "the draws must hold both"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cholesky_leaves_squares_outside_the_range_of_numbers_to_householder(dtype):
+    edge = {torch.float32: 1e25, torch.float64: 1e200}[dtype]
+    tangents = torch.diag(torch.tensor([edge, 1 / edge], dtype=dtype))
+    tangents[0, 1] = 1 / edge
+    assert cholesky(tangents)[1].log().tolist() == pytest.approx(householder(tangents)[1].log().tolist(), rel=1e-6)
 
 
 def test_one_tangent_is_divided_by_its_length_and_zero_stays_zero():
