@@ -5,7 +5,17 @@ import os
 
 import torch
 
-from .store import claim_figures, compare_all, flossing_all, own_model_all, remember_all, run_all, train_all, write
+from .store import (
+    claim_figures,
+    compare_all,
+    flossing_all,
+    own_model_all,
+    remember_all,
+    run_all,
+    train_all,
+    tuned_radius_all,
+    write,
+)
 
 parser = argparse.ArgumentParser(prog="python -m salnb.experiments.results", description=__doc__)
 parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -20,4 +30,5 @@ if __name__ == "__main__":
     compare_all(progress=not given.quiet, n_jobs=given.jobs)
     own_model_all(progress=not given.quiet)
     flossing_all(progress=not given.quiet)
+    tuned_radius_all(progress=not given.quiet, n_jobs=given.jobs)
     write("claims", claim_figures())

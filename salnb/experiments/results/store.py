@@ -27,6 +27,8 @@ from .flossing_runs import flossing_is_stored, flossing_jobs, run_flossing
 from .own_model import FILE, is_stored, own_model_jobs, run_own_model
 from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, memory_jobs, train_one, training_jobs
 from .trained_memory import trained_memory
+from .tuned_radius import FILE as TUNED_RADIUS
+from .tuned_radius import run_tuned_radius, tuned_radius_jobs
 from .verdicts import claim_figures as figures_of
 
 FOLDER = BOOK / "results"
@@ -157,6 +159,27 @@ def flossing_all(progress: bool = True, only: Callable[[str], bool] = lambda nam
         if not flossing_is_stored(name, settings, read):
             run = run_flossing(name, settings, read, FOLDER / ".partial")
             write(FLOSSING, {**read(FLOSSING), name: {**run, "provenance": provenance()}})
+
+
+def tuned_radius_all(progress: bool = True, n_jobs: int = 1, only: Callable[[str], bool] = lambda name: True) -> None:
+    """The runs of the last verdict that are missing, several at a time: selection, then what was selected is judged."""
+    from joblib import Parallel, delayed
+
+    partial, parallel = FOLDER / ".partial", Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    stored = lambda name, arguments: read(TUNED_RADIUS).get(name, {}).get("arguments") == as_stored(arguments)  # noqa: E731
+    while missing := [job for job in tuned_radius_jobs(read) if only(job[0]) and not stored(*job)]:
+        done = parallel(delayed(run_tuned_radius)(name, arguments, partial) for name, arguments in missing)
+        for name, run in progress_bar(done, enabled=progress, label="tuned radius", total=len(missing)):
+            write(TUNED_RADIUS, {**read(TUNED_RADIUS), name: {**run, "provenance": {**provenance(), "processor": processor()}}})
+            (partial / f"{name_of(run['arguments'])}.pt").unlink(missing_ok=True)
+
+
+def processor() -> str:
+    """The processor's model as Linux gives it, else what Python knows of it: rounding differs from one to another."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (named or [platform.processor() or platform.machine()])[0]
 
 
 def compared(job: geometry.Job) -> tuple[geometry.Job, dict]:

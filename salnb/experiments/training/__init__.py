@@ -10,6 +10,7 @@ from .flossing import floss, leading_exponents
 from .optimization import losses
 from .recipe import Policy
 from .record import TrainingRun
+from .rescaling import rescale_rows_
 from .sweeps import grid, sweep
 from .train import train_deep, train_lag
 
@@ -23,6 +24,7 @@ __all__ = [
     "leading_exponents",
     "losses",
     "recurrent_net",
+    "rescale_rows_",
     "sweep",
     "train_deep",
     "train_lag",

@@ -47,6 +47,7 @@ class Run:
         self.at = Progress(phase="sal" if self.sal is not None and policy.passes else "learning")
         self.settings, self.path, self.save_every = settings, path, save_every
         self.acted, self.saved = torch.zeros(replicas, device=device), time.perf_counter()
+        self.best, self.best_weights = torch.full((replicas,), -1.0, device=device), {}
         if path is not None and path.exists():
             self._load()
 
@@ -57,7 +58,8 @@ class Run:
 
     def _tensors(self) -> dict:
         parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "running": self.running,
-                 "acted": self.acted, "data": self.data.get_state(), "looking": self.looking.get_state()}  # fmt: skip
+                 "acted": self.acted, "data": self.data.get_state(), "looking": self.looking.get_state(),
+                 "best": self.best, "best_weights": self.best_weights}  # fmt: skip
         return {**parts, "sal": self.sal.state_dict()} if self.sal is not None else parts
 
     def save(self) -> None:
@@ -72,6 +74,11 @@ class Run:
         if self.sal is not None:
             self.sal.load_state_dict(stored["sal"])
         self.running, self.acted = stored["running"].to(self.device), stored["acted"].to(self.device)
+        if "best" in stored:  # a file of an earlier version has none: then the best of the looks that are left
+            self.best = stored["best"].to(self.device)
+            self.best_weights = {name: value.to(self.device) for name, value in stored["best_weights"].items()}
+        else:
+            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.data.set_state(stored["data"])
         self.looking.set_state(stored["looking"])
         self.at = Progress(**stored["at"])
@@ -137,9 +144,19 @@ class Run:
         with torch.no_grad(), flushed_denormals():
             right = (logits_of(self.model, self.test[0]).argmax(-1) == self.test[1]).float().mean(-1)
         self.model.train()
+        self._keep_best(right)
         self.at.note(step=self.at.step, loss=self.running.tolist(), accuracy=right.tolist(), adjusted=self.acted.tolist())
         if is_due(self.at.step, self.steps, DEEP_LOOKS):
             self.at.note(looked=self.at.step, **{k: v.tolist() for k, v in self.measure().items()})
+
+    def _keep_best(self, right: Tensor) -> None:
+        """Keeps the weights of those replicas whose accuracy on the test batch is higher than at every look before."""
+        better = right > self.best
+        if better.any():
+            self.best = torch.where(better, right, self.best)
+            for name, value in self.model.state_dict().items():
+                mask = better.view(-1, *[1] * (value.ndim - 1))
+                self.best_weights[name] = torch.where(mask, value, self.best_weights.get(name, value))
 
     def measure(self) -> dict[str, Tensor]:
         """Log-sensitivity (R,), exponent (R,) and gradient profile (R, L or T) on some of the test samples."""

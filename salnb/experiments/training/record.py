@@ -26,6 +26,8 @@ class TrainingRun:
     Attributes:
         accuracy: (R,), share of right answers at the end on fresh data.
         held: (R,), the worst accuracy on a fixed test batch over the last tenth of training.
+        stopped: (R,), share of right answers on fresh data with the weights of the look at which the test batch had gone best
+            (the first such look): what early stopping would have kept.
         log_sensitivity: (R,), at the end, nats per layer or time step; of gates and layer norm by the rows of the Jacobian.
         exponent: (R,), at the end: mean log growth of one random tangent, per layer or per time step of the sequences, from
             the first step and without a warm-up; see ``salnb.experiments.training.exponent_of``.
@@ -38,6 +40,7 @@ class TrainingRun:
 
     accuracy: Tensor
     held: Tensor
+    stopped: Tensor
     log_sensitivity: Tensor
     exponent: Tensor
     gradient_profile: Tensor
@@ -63,7 +66,7 @@ class TrainingRun:
                  "looked": looked, "log_sensitivity": rounded(seen["log_sensitivity"], 3),
                  "exponent": rounded(seen["exponent"], 3)}  # fmt: skip
         return {
-            "accuracy": rounded(self.accuracy, 4), "held": rounded(self.held, 4),
+            "accuracy": rounded(self.accuracy, 4), "held": rounded(self.held, 4), "stopped": rounded(self.stopped, 4),
             "log_sensitivity": rounded(self.log_sensitivity, 4), "exponent": rounded(self.exponent, 4),
             "history": {**plain, "places": places.tolist(), "log10_gradient": rounded(logs, 1)},
             "passes": self.passes, "seconds": round(self.seconds, 1), "device": self.device, "settings": self.settings,
@@ -124,8 +127,10 @@ def run_problem(
     run.go(progress)
     history = {name: torch.tensor(values, dtype=torch.float64) for name, values in run.at.history.items()}
     last_tenth = history["step"] > steps - max(steps // 10, 1)
+    accuracy = fresh_accuracy(run)
+    run.model.load_state_dict(run.best_weights)
     return TrainingRun(
-        accuracy=fresh_accuracy(run), held=history["accuracy"][last_tenth].amin(0),
+        accuracy=accuracy, held=history["accuracy"][last_tenth].amin(0), stopped=fresh_accuracy(run),
         log_sensitivity=history["log_sensitivity"][-1], exponent=history["exponent"][-1],
         gradient_profile=history["gradient_profile"][-1], history=history, passes=run.at.passes, seconds=run.at.seconds,
         device=str(device or "cpu"), settings=settings)  # fmt: skip

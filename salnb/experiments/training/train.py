@@ -10,6 +10,7 @@ from ..tasks.classification import Task, as_classification_task
 from .baselines import check_names, deep_net, recurrent_net
 from .recipe import DEEP, DEEP_RATES, DEEP_ROWS, LAG, LAG_RATES, LAG_ROWS, as_policy, rate
 from .record import TrainingRun, run_problem
+from .rescaling import rescale_rows_
 
 
 def train_deep(
@@ -64,9 +65,10 @@ def train_deep(
 
 def train_lag(
     *, lag: int = 300, n_hidden: int = 64, task: Task = "xor", gain: float = 0.5, bias: float = 0.0, init: str = "gaussian",
-    cell: str = "tanh", sal: bool | Mapping[str, object] = True, optimizer: str = "adam", lr: float | None = None,
-    clip: float = 1.0, batch: int = 16, replicas: int = 16, steps: int = 3000, generator: torch.Generator | None = None,
-    device=None, progress: bool = False, path: str | Path | None = None, save_every: float = 60.0,
+    cell: str = "tanh", rescale: bool = False, sal: bool | Mapping[str, object] = True, optimizer: str = "adam",
+    lr: float | None = None, clip: float = 1.0, batch: int = 16, replicas: int = 16, steps: int = 3000,
+    generator: torch.Generator | None = None, device=None, progress: bool = False, path: str | Path | None = None,
+    save_every: float = 60.0,
 ) -> TrainingRun:  # fmt: skip
     r"""Trains recurrent networks on a task with a lag, by default with SAL, and measures the trained networks.
 
@@ -77,13 +79,15 @@ def train_lag(
             start with 1. init: "gaussian" or "orthogonal". bias: standard deviation of the biases at the start.
         cell: "tanh"; or "relu" (starts as an identity), "gru", "lstm" (biases spread over the lag), "plain_gru" (biases 0).
             There, as with the other architectures of ``train_deep``, SAL goes by rows of the Jacobian, see ``salnb.sal.RowSAL``.
+        rescale: divide each tanh neuron's recurrent weights by its mean sensitivity on one batch, once, before all else; see
+            ``salnb.experiments.training.rescale_rows_``.
         others: as in ``train_deep``.
 
     Returns:
         ``TrainingRun``.
 
     Raises:
-        ValueError: as in ``train_deep``; also SAL by the mean where only the RMS is measured.
+        ValueError: as in ``train_deep``; also SAL by the mean where only the RMS is measured, and ``rescale`` for another cell.
 
     Source: Shibata et al., Neural Networks 143 (2021) report a lag of 300 steps; task and recipe are this project's.
 
@@ -96,11 +100,17 @@ def train_lag(
     problem = as_classification_task(task, lag=lag)
     recipe = LAG if check_names(sal, cell=cell) else LAG_ROWS
 
-    def build(weights: torch.Generator):
-        return recurrent_net(cell, problem.n_in, n_hidden, problem.n_out, gain=gain, bias=bias, init=init, lag=lag,
-                             replicas=replicas, generator=weights, device=device)  # fmt: skip
+    if rescale and cell != "tanh":
+        raise ValueError(f"rescale: got True with {cell}, expected a network of tanh neurons")
 
-    named = dict(lag=lag, n_hidden=n_hidden, gain=gain, bias=bias, init=init, cell=cell)
+    def build(weights: torch.Generator):
+        net = recurrent_net(cell, problem.n_in, n_hidden, problem.n_out, gain=gain, bias=bias, init=init, lag=lag,
+                            replicas=replicas, generator=weights, device=device)  # fmt: skip
+        if rescale:
+            rescale_rows_(net, problem.draw(batch, weights, replicas, device=device)[0])
+        return net
+
+    named = dict(lag=lag, n_hidden=n_hidden, gain=gain, bias=bias, init=init, cell=cell, **({"rescale": True} if rescale else {}))
     return run_problem(
         problem, build, named, policy=as_policy(sal, recipe), optimizer=optimizer, lr=rate(lr, optimizer, LAG_RATES), clip=clip,
         batch=batch, replicas=replicas, steps=steps, n_test=100, generator=generator, device=device, progress=progress, path=path,
