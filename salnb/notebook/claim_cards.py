@@ -126,6 +126,11 @@ def figure_of(entry: Mapping, stored: Mapping, small: bool) -> str:
     return f'<div class="claim-figure">{title}{Ruler(entry, stored, small).svg()}{numbers}{more}</div>'
 
 
+def to_measure(entry: Mapping) -> str:
+    """What will be measured, of a claim whose plan stands and whose runs are not in."""
+    return f'<p class="claim-measure">Not yet measured: {escape(entry["measure"])}</p>'
+
+
 def reason_of(entry: Mapping) -> str:
     """The reason: its first sentences, as far as they are short; the rest is folded away."""
     sentences = SENTENCE.split(entry.get("reason", ""))
@@ -152,7 +157,7 @@ def card(entry: Mapping, stored: Mapping | None, part: str, chapter: str | None 
             f'aria-labelledby="sentence-{name}"><p class="claim-head">{verdict_of(entry)}'
             f'<a class="claim-id" href="#claim-{name}">{name}</a></p>'
             f'<h3 class="claim-sentence" id="sentence-{name}">{escape(entry["claim"])}</h3>'
-            f"{figure_of(entry, stored, False) if stored else ''}{reason_of(entry)}"
+            f"{figure_of(entry, stored, False) if stored else to_measure(entry)}{reason_of(entry)}"
             f'<dl class="claim-facts">{listed}</dl></article>')  # fmt: skip
 
 

@@ -26,6 +26,12 @@ USUAL_RATE, USUAL_GAIN = 3e-4, 1.1  # what a tie is decided by: the nearer one
 SUCCESS = 0.98
 CONTESTANTS = ("local SAL", "tuned gain")
 NO_SAL = dict(sal=False)
+# Afterwards, at the rate that decides: a tuned gain that starts again, and settings of their own with a gain chosen there.
+RESTARTING = dict(NO_SAL, restart_every=750)
+OTHERS = {"128 neurons": dict(n_hidden=128), "a lag of 250 to 350": dict(task="varied_xor", lag=350),
+          "three pulses": dict(task="lagged_parity")}  # fmt: skip
+OTHER_GAINS, OTHER_SELECTING, OTHER_JUDGING = (1.0, 1.1, 1.2), 8, 16
+OTHER_ARMS = ("local SAL", "tuned gain", "SAL before only", "tuned gain with the clause")
 Read = Callable[[str], dict]
 
 
@@ -58,15 +64,19 @@ def score(run: dict) -> tuple[int, int]:
     return count_held(run, SUCCESS)[0], sum(step is not None for step in first_success(run, SUCCESS))
 
 
-def selected(kind: str, lr: float, runs: dict) -> float | None:
-    """The start that held most at this rate; of equal ones the one with more that were ever right, then the one nearest 1.1.
+def best_gain(found: dict[float, dict | None]) -> float | None:
+    """The gain whose run held most; of equal ones the one with more that were ever right, then the one nearest 1.1.
 
-    None as long as a start of this kind has not been run.
+    None as long as one of them has not been run.
     """
-    found = {gain: runs.get(selection_name(kind, gain, lr)) for gain in starts(kind)}
     if not all(found.values()):
         return None
     return max(found, key=lambda gain: (*score(found[gain]), -round(abs(gain - USUAL_GAIN), 6), -gain))
+
+
+def selected(kind: str, lr: float, runs: dict) -> float | None:
+    """The start of this kind that is selected at this rate."""
+    return best_gain({gain: runs.get(selection_name(kind, gain, lr)) for gain in starts(kind)})
 
 
 def deciding_rate(runs: dict) -> float | None:
@@ -104,11 +114,29 @@ def judgement_jobs(runs: dict) -> Iterator[tuple[str, dict]]:
                 yield seeded(f"{arm}, rate {lr:g}, more", dict(at_rate[arm], lr=lr, replicas=DECIDING))
 
 
+def other_jobs(runs: dict) -> Iterator[tuple[str, dict]]:
+    """(name, arguments) of what is run afterwards: in each setting three gains on networks that choose, then four arms."""
+    lr = deciding_rate(runs)
+    if lr is None:
+        return
+    again = dict(RESTARTING, gain=selected("gain", lr, runs), lr=lr, replicas=OTHER_JUDGING)
+    yield seeded("tuned gain, starting again", again)
+    for setting, settings in OTHERS.items():
+        tried = {gain: f"selection, {setting}, gain {gain:g}" for gain in OTHER_GAINS}
+        for gain, name in tried.items():
+            yield seeded(name, dict(NO_SAL, gain=gain, lr=lr, replicas=OTHER_SELECTING, **settings))
+        best = best_gain({gain: runs.get(name) for gain, name in tried.items()})
+        if best is not None:
+            at_best = arms(best, orthogonal=1.0)
+            for arm in OTHER_ARMS:
+                yield seeded(f"{arm}, {setting}", dict(at_best[arm], lr=lr, replicas=OTHER_JUDGING, **settings))
+
+
 def tuned_radius_jobs(read: Read) -> list[tuple[str, dict]]:
-    """All runs that can be named now: the judgement's follow when selection is complete."""
+    """All runs that can be named now: the judgement's follow when selection is complete, then the others."""
     runs, selection = read(FILE), list(selection_jobs())
     chosen = all(runs.get(name, {}).get("arguments") == arguments for name, arguments in selection)
-    return selection + (list(judgement_jobs(runs)) if chosen else [])
+    return selection + ([*judgement_jobs(runs), *other_jobs(runs)] if chosen else [])
 
 
 def run_tuned_radius(name: str, arguments: dict, folder: Path) -> tuple[str, dict]:

@@ -9,7 +9,7 @@ from .classification import TASKS
 from .frozen_text import book_text
 from .handwritten_digits import digits
 from .point_sets import disc_and_ring, parity, two_moons
-from .sequences import lagged_parity, lagged_xor, temporal_order
+from .sequences import lagged_parity, lagged_xor, temporal_order, varied_xor
 
 __all__ = [
     "TASKS",
@@ -21,4 +21,5 @@ __all__ = [
     "parity",
     "temporal_order",
     "two_moons",
+    "varied_xor",
 ]

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from .handwritten_digits import digits
 from .point_sets import disc_and_ring, parity, two_moons
-from .sequences import lagged_parity, lagged_xor, temporal_order
+from .sequences import lagged_parity, lagged_xor, temporal_order, varied_xor
 
 TASKS = {
     "xor": lagged_xor,
+    "varied_xor": varied_xor,
     "lagged_parity": lagged_parity,
     "temporal_order": temporal_order,
     "parity": parity,
@@ -22,7 +23,7 @@ TASKS = {
 
 Task = str | Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 CLASSES = {"temporal_order": 4, "digits": 10}
-IN_TIME = ("xor", "lagged_parity", "temporal_order")
+IN_TIME = ("xor", "varied_xor", "lagged_parity", "temporal_order")
 PROBE = 1024  # samples from which the number of classes of a user's own task is taken
 
 

@@ -39,6 +39,38 @@ def lagged_xor(n: int, generator: torch.Generator | None = None, *, lag: int = 3
     return lagged_parity(n, generator, lag=lag, pulses=2, replicas=replicas)
 
 
+def varied_xor(
+    n: int, generator: torch.Generator | None = None, *, lag: int = 350, spread: float = 2 / 7, replicas: Replicas = ()
+) -> Batch:
+    r"""Exclusive or of two pulses of ±1 whose distance varies from sample to sample, so that no clock tells when to answer.
+
+    The last pulse is at time ``lag``, the first at a random time from 0 to ``spread`` times ``lag``: by default 250 to 350 steps
+    lie between them.
+
+    Returns:
+        inputs (lag + 1, \*replicas, n, 1), 0 but for the two pulses, and targets (\*replicas, n), 1 where they differ.
+
+    Raises:
+        ValueError: n or lag below 1, a spread outside [0, 1) or so large that the pulses could meet.
+
+    Example:
+        >>> inputs, targets = varied_xor(5, lag=10)
+        >>> inputs.shape, (inputs != 0).sum(0).flatten().tolist()
+        (torch.Size([11, 5, 1]), [2, 2, 2, 2, 2])
+    """
+    check_integers(n=(n, 1), lag=(lag, 1))
+    if not (isinstance(spread, int | float) and 0 <= spread < 1 and round(spread * lag) < lag):
+        raise ValueError(f"spread: got {spread!r} with a lag of {lag}, expected a share of it from 0 to below 1 that leaves a "
+                         "step between the pulses")  # fmt: skip
+    bits = draw_integers((2, *replicas, n), 2, generator)
+    first = draw_integers((*replicas, n), round(spread * lag) + 1, generator).to(bits.device)
+    pulses = 2.0 * bits - 1.0
+    inputs = torch.zeros((lag + 1, *replicas, n), device=bits.device)
+    inputs[lag] = pulses[1]
+    inputs.scatter_(0, first.unsqueeze(0), pulses[:1])
+    return inputs.unsqueeze(-1), (bits[0] != bits[1]).long()
+
+
 def temporal_order(
     n: int, generator: torch.Generator | None = None, *, lag: int = 300, distractors: int = 4, replicas: Replicas = ()
 ) -> Batch:

@@ -16,9 +16,11 @@ from .checkpoints import Progress, is_due, load_checked, save_atomically
 from .diagnostics import exponent_of, is_plain, log_sensitivity_of, profile_of
 from .optimization import guess_loss, learn, logits_of, make_optimizer, rate_factor, set_rate
 from .recipe import Policy, observe, sal_after_learning_step
+from .restarts import Restarts
 
 SAMPLES = 8  # of each replica, where exponents and gradients are measured
 LOOKS, DEEP_LOOKS = 100, 10
+STRUGGLING = 0.5  # share of the loss of guessing above which a network is drawn anew, where that was asked for
 QUIET = 10  # passes in a row with almost no neuron below target, after which SAL before learning ends
 
 
@@ -28,12 +30,13 @@ class Run:
     Args:
         build: makes the untrained model from a generator. settings: what identifies the run, stored with it.
         path: file for the state of the run, written every ``save_every`` seconds; an existing one is continued.
+        restart_every: after so many learning steps, and again after as many, replicas that struggle are drawn anew; None: never.
     """
 
     def __init__(
         self, problem: ClassificationTask, build: Callable[[torch.Generator], nn.Module], *, policy: Policy | None,
         optimizer: str, lr: float, clip: float, batch: int, steps: int, replicas: int, n_test: int, seeds: tuple[int, int, int],
-        settings: dict, device=None, path: Path | None = None, save_every: float = 60.0,
+        settings: dict, device=None, path: Path | None = None, save_every: float = 60.0, restart_every: int | None = None,
     ) -> None:  # fmt: skip
         weights, self.data, self.looking = (torch.Generator().manual_seed(seed) for seed in seeds)
         self.model = build(weights)
@@ -41,6 +44,8 @@ class Run:
         self.problem, self.policy, self.clip, self.lr = problem, policy, clip, lr
         self.batch, self.steps, self.replicas, self.device = batch, steps, replicas, device
         self.optimizer = make_optimizer(optimizer, list(self.model.parameters()), lr)
+        self.restart_every = restart_every
+        self.restarts = Restarts(self.model, self.optimizer, build, weights, replicas) if restart_every else None
         self.sal = self._attach() if policy is not None else None
         self.test = problem.draw(n_test, self.looking, replicas, fresh=True, device=device)
         self.running = torch.full((replicas,), guess_loss(problem.n_out), device=device)
@@ -60,7 +65,10 @@ class Run:
         parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "running": self.running,
                  "acted": self.acted, "data": self.data.get_state(), "looking": self.looking.get_state(),
                  "best": self.best, "best_weights": self.best_weights}  # fmt: skip
-        return {**parts, "sal": self.sal.state_dict()} if self.sal is not None else parts
+        for name, part in (("sal", self.sal), ("restarts", self.restarts)):
+            if part is not None:
+                parts[name] = part.state_dict()
+        return parts
 
     def save(self) -> None:
         """Stores everything that the rest of the run depends on."""
@@ -73,6 +81,8 @@ class Run:
         self.optimizer.load_state_dict(stored["optimizer"])
         if self.sal is not None:
             self.sal.load_state_dict(stored["sal"])
+        if self.restarts is not None:
+            self.restarts.load_state_dict(stored["restarts"])
         self.running, self.acted = stored["running"].to(self.device), stored["acted"].to(self.device)
         if "best" in stored:  # a file of an earlier version has none: then the best of the looks that are left
             self.best = stored["best"].to(self.device)
@@ -129,12 +139,20 @@ class Run:
         inputs, targets = self.problem.draw(self.batch, self.data, self.replicas, device=self.device)
         if self.sal is not None:
             self.sal.discard()  # SAL acts in some of the steps only, and on the pass of that step
+        old = None if self.restarts is None else self.restarts.before()
         value = learn(self.model, self.optimizer, inputs, targets, clip=self.clip)
         if self.sal is not None and self.policy.when != "before" and self.at.step % self.policy.every == 0:
             self.acted += sal_after_learning_step(self.model, self.sal, self.policy, inputs, running=self.running,
                                                   guessing=guess_loss(self.problem.n_out), generator=self.looking)  # fmt: skip
         self.running = 0.9 * self.running + 0.1 * value
         self.at.step += 1
+        if self.restarts is not None:
+            self.restarts.after(old, self.at.step)
+            if self.at.step % self.restart_every == 0 and self.at.step < self.steps:
+                guessing = guess_loss(self.problem.n_out)
+                struggling = self.running > STRUGGLING * guessing
+                self.restarts.restart(struggling, self.at.step)
+                self.running = torch.where(struggling, guessing, self.running)
         if is_due(self.at.step, self.steps, LOOKS) or self.at.step > self.steps - self.steps // 10 and is_due(
             self.at.step, self.steps, 2 * LOOKS):  # fmt: skip
             self._look()

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...common.arguments import check_integers
 from ...common.denormals import flushed_denormals
 from ..tasks.classification import ClassificationTask
 from .loop import Run
@@ -34,7 +35,7 @@ class TrainingRun:
         gradient_profile: (R, depth) or (R, T), length of the loss gradient at every layer or time step, at the end.
         history: at C looks "step" (C,), "loss" and "accuracy" (C, R), "adjusted" (C, R) in how many steps SAL has acted so far;
             at K deeper looks "looked" (K,), "log_sensitivity", "exponent" (K, R) and "gradient_profile" (K, R, L or T). The first
-            look is after SAL and before learning.
+            look is after SAL and before learning. "restarts" (R,): how often each network was drawn anew, if that was asked for.
         passes: SAL passes before learning. seconds: of the work itself, over all sessions. device, settings: where and what.
     """
 
@@ -68,6 +69,7 @@ class TrainingRun:
         return {
             "accuracy": rounded(self.accuracy, 4), "held": rounded(self.held, 4), "stopped": rounded(self.stopped, 4),
             "log_sensitivity": rounded(self.log_sensitivity, 4), "exponent": rounded(self.exponent, 4),
+            **({"restarts": rounded(seen["restarts"], 0)} if "restarts" in seen else {}),
             "history": {**plain, "places": places.tolist(), "log10_gradient": rounded(logs, 1)},
             "passes": self.passes, "seconds": round(self.seconds, 1), "device": self.device, "settings": self.settings,
         }  # fmt: skip
@@ -107,6 +109,7 @@ def run_problem(
     problem: ClassificationTask, build: Callable[[torch.Generator], nn.Module], named: dict, *, policy: Policy | None,
     optimizer: str, lr: float, clip: float, batch: int, replicas: int, steps: int, n_test: int,
     generator: torch.Generator | None, device, progress: bool, path: str | Path | None, save_every: float,
+    restart_every: int | None = None,
 ) -> TrainingRun:  # fmt: skip
     """SAL, learning and the last measurements of one experiment.
 
@@ -118,17 +121,25 @@ def run_problem(
             raise ValueError(f"{name}: got {value!r}, expected a number >= {least:g}")
     if not clip > 0:
         raise ValueError(f"clip: got {clip!r}, expected a length > 0; float('inf') clips nothing")
+    if restart_every is not None:
+        check_integers(restart_every=(restart_every, 1))
+        if policy is not None or optimizer != "adam":
+            raise ValueError(f"restart_every: got {restart_every} with {'SAL' if policy is not None else optimizer}, expected "
+                             "sal=False and optimizer='adam'")  # fmt: skip
+        named = {**named, "restart_every": restart_every}
     seeds = tuple(torch.randint(2**60, (3,), generator=generator).tolist())
     settings = {**named, "task": problem.name, "sal": None if policy is None else dict(vars(policy)), "optimizer": optimizer,
                 "lr": lr, "clip": clip, "batch": batch, "replicas": replicas, "steps": steps, "seeds": list(seeds)}  # fmt: skip
     run = Run(problem, build, policy=policy, optimizer=optimizer, lr=lr, clip=clip, batch=batch, steps=steps, replicas=replicas,
               n_test=n_test, seeds=seeds, settings=settings, device=device, path=None if path is None else Path(path),
-              save_every=save_every)  # fmt: skip
+              save_every=save_every, restart_every=restart_every)  # fmt: skip
     run.go(progress)
     history = {name: torch.tensor(values, dtype=torch.float64) for name, values in run.at.history.items()}
     last_tenth = history["step"] > steps - max(steps // 10, 1)
     accuracy = fresh_accuracy(run)
     run.model.load_state_dict(run.best_weights)
+    if run.restarts is not None:
+        history["restarts"] = run.restarts.count
     return TrainingRun(
         accuracy=accuracy, held=history["accuracy"][last_tenth].amin(0), stopped=fresh_accuracy(run),
         log_sensitivity=history["log_sensitivity"][-1], exponent=history["exponent"][-1],

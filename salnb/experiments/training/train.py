@@ -68,26 +68,30 @@ def train_lag(
     cell: str = "tanh", rescale: bool = False, sal: bool | Mapping[str, object] = True, optimizer: str = "adam",
     lr: float | None = None, clip: float = 1.0, batch: int = 16, replicas: int = 16, steps: int = 3000,
     generator: torch.Generator | None = None, device=None, progress: bool = False, path: str | Path | None = None,
-    save_every: float = 60.0,
+    save_every: float = 60.0, restart_every: int | None = None,
 ) -> TrainingRun:  # fmt: skip
     r"""Trains recurrent networks on a task with a lag, by default with SAL, and measures the trained networks.
 
     Args:
-        lag: time steps between the first input and the last. n_hidden: N. task: "xor", "lagged_parity", "temporal_order", or a
-            callable ``(n, generator) -> (inputs (T, n, n_in), targets (n,))``; the answer is read at the last time step.
+        lag: time steps between the first input and the last. n_hidden: N. task: "xor", "varied_xor", "lagged_parity",
+            "temporal_order", or a callable ``(n, generator) -> (inputs (T, n, n_in), targets (n,))``; the answer is read at
+            the last time step.
         gain: expected length of the recurrent weight vectors at the start, about the spectral radius; input weights and readout
             start with 1. init: "gaussian" or "orthogonal". bias: standard deviation of the biases at the start.
         cell: "tanh"; or "relu" (starts as an identity), "gru", "lstm" (biases spread over the lag), "plain_gru" (biases 0).
             There, as with the other architectures of ``train_deep``, SAL goes by rows of the Jacobian, see ``salnb.sal.RowSAL``.
         rescale: divide each tanh neuron's recurrent weights by its mean sensitivity on one batch, once, before all else; see
             ``salnb.experiments.training.rescale_rows_``.
+        restart_every: without SAL and by Adam: after so many steps, and again after as many, networks whose running loss is above
+            half the loss of guessing are drawn anew. They learn on within the same ``steps``, with an optimizer of their own.
         others: as in ``train_deep``.
 
     Returns:
         ``TrainingRun``.
 
     Raises:
-        ValueError: as in ``train_deep``; also SAL by the mean where only the RMS is measured, and ``rescale`` for another cell.
+        ValueError: as in ``train_deep``; also SAL by the mean where only the RMS is measured, ``rescale`` for another cell,
+            and ``restart_every`` with SAL or SGD.
 
     Source: Shibata et al., Neural Networks 143 (2021) report a lag of 300 steps; task and recipe are this project's.
 
@@ -114,4 +118,4 @@ def train_lag(
     return run_problem(
         problem, build, named, policy=as_policy(sal, recipe), optimizer=optimizer, lr=rate(lr, optimizer, LAG_RATES), clip=clip,
         batch=batch, replicas=replicas, steps=steps, n_test=100, generator=generator, device=device, progress=progress, path=path,
-        save_every=save_every)  # fmt: skip
+        save_every=save_every, restart_every=restart_every)  # fmt: skip

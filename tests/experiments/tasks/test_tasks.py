@@ -93,3 +93,20 @@ def test_bad_numbers_are_named():
         tasks.lagged_xor(3, lag=0)
     with pytest.raises(ValueError, match="pulses: got 9, but a lag of 3"):
         tasks.lagged_parity(3, lag=3, pulses=9)
+
+
+def test_the_lag_of_varied_xor_varies_and_its_answer_is_that_of_the_two_pulses():
+    inputs, targets = tasks.varied_xor(400, seeded(), replicas=(2,))
+    assert inputs.shape == (351, 2, 400, 1) and targets.shape == (2, 400)
+    pulses = inputs.squeeze(-1)
+    assert ((pulses != 0).sum(0) == 2).all() and (pulses[350] != 0).all()
+    first = (pulses[:350] != 0).int().argmax(0)
+    assert first.min() == 0 and first.max() == 100 and 40 < first.float().mean() < 60
+    assert torch.equal(targets, (pulses.sum(0) == 0).long())
+    assert (tasks.varied_xor(50, seeded(), lag=9, spread=0.0)[0][0] != 0).all()
+
+
+@pytest.mark.parametrize("spread", [-0.1, 1.0, 0.99, "wide"])
+def test_a_spread_that_lets_pulses_meet_is_refused(spread):
+    with pytest.raises(ValueError, match="spread: got"):
+        tasks.varied_xor(5, lag=10, spread=spread)

@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 
-from salnb import DeepNet, gradient_profile
+from salnb import DeepNet, TanhRNN, gradient_profile
 from salnb.experiments import train_deep, train_lag
 from salnb.experiments.tasks import lagged_xor, two_moons
+from salnb.experiments.tasks.classification import as_classification_task
 from tests.problems import seeded
 from tests.tolerances import counted, rounding
 
@@ -21,7 +22,7 @@ def lagged(n, source):
 
 
 def same(a, b) -> bool:
-    fields = ("accuracy", "held", "log_sensitivity", "exponent", "gradient_profile")
+    fields = ("accuracy", "held", "stopped", "log_sensitivity", "exponent", "gradient_profile")
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in fields) and all(
         torch.equal(a.history[name], b.history[name]) for name in a.history)  # fmt: skip
 
@@ -87,6 +88,27 @@ def test_an_interrupted_run_goes_on_to_the_last_bit(tmp_path, sal, optimizer, st
     resumed = train_lag(**settings, task=lagged, generator=seeded(5), path=path, save_every=0.0)
     assert same(whole, resumed) and resumed.passes == whole.passes
     assert not list(path.parent.glob("*.tmp"))
+
+
+def test_early_stopping_keeps_the_weights_of_the_look_that_went_best(tmp_path):
+    path, settings = tmp_path / "run.pt", dict(LAG, replicas=4, lr=0.2, sal=False)  # at this rate accuracy goes up and down
+    run = train_lag(**settings, generator=seeded(), path=path)
+    stored, (_, _, looking) = torch.load(path, weights_only=True), run.settings["seeds"]
+    net, problem = TanhRNN(1, 10, 2, gain=0.5, replicas=(4,)), as_classification_task("xor", lag=6)
+
+    def right(weights, draws, seed):
+        net.load_state_dict(stored[weights])
+        generator, found = seeded(seed), []
+        for _ in range(draws):
+            inputs, targets = problem.draw(100, generator, 4, fresh=True)
+            found.append((net(inputs)[0][-1].argmax(-1) == targets).double().mean(-1))
+        return torch.stack(found).mean(0)
+
+    best = run.history["accuracy"].amax(0)
+    assert bool((best > run.history["accuracy"][-1]).any()), "otherwise there would be nothing to keep"
+    torch.testing.assert_close(right("best_weights", 1, looking), best, rtol=0, atol=1e-6)
+    torch.testing.assert_close(right("best_weights", 10, looking ^ 1), run.stopped, rtol=0, atol=1e-6)
+    torch.testing.assert_close(right("model", 10, looking ^ 1), run.accuracy, rtol=0, atol=1e-6)
 
 
 def test_a_finished_run_is_read_not_repeated(tmp_path):
