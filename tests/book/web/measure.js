@@ -142,11 +142,13 @@ window.measure = (() => {
     return Math.max(least, 0);
   }
 
-  // Words of one figure that lie on each other, or closer side by side than `apart` pixels, by more than half a pixel.
+  // Words of one figure that lie on each other, or closer side by side than `apart` pixels, by more than half a pixel. Formulas
+  // are left out: the browser gives their raised and lowered letters the height of whole lines.
   function touchingWords(apart) {
     const found = [];
     for (const svg of document.querySelectorAll("svg.ink")) {
-      const all = [...svg.querySelectorAll("text")].filter((e) => shown(e) && words(e)).map((e) => [e, corners(e, apart / 2)]);
+      const plain = [...svg.querySelectorAll("text:not(:has(tspan:is([x], [dy])))")];
+      const all = plain.filter((e) => shown(e) && words(e)).map((e) => [e, corners(e, apart / 2)]);
       all.forEach(([e, box], i) => {
         for (const [other, place] of all.slice(i + 1)) {
           const by = overlap(box, place);
