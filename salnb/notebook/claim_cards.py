@@ -1,4 +1,4 @@
-"""The claims ledger as cards in HTML: sentence, ruler, verdict, what was counted, rule with its date, and where it is measured.
+"""The claims ledger as cards in HTML: sentence, ruler, verdict, what was counted, rule, dates, where it is measured.
 
 They look right with the book's style sheet (``book/web/ledger.css``), and without it in Jupyter and on Colab.
 """
@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 
 from .claim_ruler import INK, Ruler, signed
@@ -32,6 +33,7 @@ STYLE = """<style>
 </style>"""
 DATE = re.compile(r"\d{1,2} [A-Z][a-z]{2,3} \d{4}")
 MONTHS = re.compile(r"\b(January|February|August|September|October|November|December)\b")
+SHORT_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()  # in English wherever the page is built
 SENTENCE = re.compile(r"(?<=[.;:?]) (?=[A-Z])")
 SHORT = 150  # characters of a reason that are shown; what follows is folded away
 
@@ -97,14 +99,43 @@ def held(stored: Mapping) -> str:
     return "".join(rows)
 
 
-def planned(text: str) -> str:
-    """When the rule was written down: a line for each step, months with three letters, dates in bold.
+def short(day: date) -> str:
+    """A day as the cards write it.
 
     Example:
-        >>> planned("intervals 22 November 2026; runs 3 May 2027")
-        '<span>intervals <b>22 Nov 2026</b></span><span>runs <b>3 May 2027</b></span>'
+        >>> short(date(2026, 11, 3))
+        '3 Nov 2026'
+    """
+    return f"{day.day} {SHORT_MONTHS[day.month - 1]} {day.year}"
+
+
+def dates_of(entry: Mapping) -> str:
+    """The day of the plan as it stands, which is that of its last step, beside the day of the runs that decide.
+
+    Example:
+        >>> dates_of({"fixed": "intervals 22 November 2026; groups 3 May 2027", "ran": date(2027, 5, 4)})
+        'Plan <b>3 May 2027</b>, runs <b>4 May 2027</b>'
+    """
+    steps = DATE.findall(MONTHS.sub(lambda match: match[0][:3], entry.get("fixed", "")))
+    if not steps:
+        return "no date yet"
+    return f"Plan <b>{steps[-1]}</b>, " + (f"runs <b>{short(entry['ran'])}</b>" if "ran" in entry else "not yet run")
+
+
+def planned(text: str) -> str:
+    """How the rule came about: a line for each step, months with three letters, dates in bold.
+
+    A single step does not repeat its date, which `dates_of` has said.
+
+    Example:
+        >>> planned("intervals 22 November 2026; groups 3 May 2027")
+        '<span>intervals <b>22 Nov 2026</b></span><span>groups <b>3 May 2027</b></span>'
+        >>> planned("3 May 2027, before the runs")
+        '<span>before the runs</span>'
     """
     steps = [MONTHS.sub(lambda match: match[0][:3], step) for step in escape(text).split("; ")]
+    if len(steps) == 1:
+        steps = [step for step in [re.sub(rf"^{DATE.pattern}(, )?", "", steps[0])] if step]
     return "".join(f"<span>{DATE.sub(lambda match: f'<b>{match[0]}</b>', step)}</span>" for step in steps)
 
 
@@ -151,7 +182,8 @@ def card(entry: Mapping, stored: Mapping | None, part: str, chapter: str | None 
     """
     name, source = entry["id"], f"<span>{escape(entry['source'])}</span>"
     page = f'<a class="claim-chapter" href="{chapter}">the chapter that measures it</a>' if chapter else escape(entry["chapter"])
-    facts = {"Rule": rule_of(entry), "Plan and runs": planned(entry.get("fixed", "no date")), "Source and chapter": source + page}
+    dates = f'<span class="claim-dates">{dates_of(entry)}</span>{planned(entry.get("fixed", ""))}'
+    facts = {"Rule": rule_of(entry), "Plan and runs": dates, "Source and chapter": source + page}
     listed = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts.items() if value)
     return (f'<article class="claim-card" id="claim-{name}" data-part="{part}" data-verdict="{entry["verdict"]}" '
             f'aria-labelledby="sentence-{name}"><p class="claim-head">{verdict_of(entry)}'
@@ -162,13 +194,14 @@ def card(entry: Mapping, stored: Mapping | None, part: str, chapter: str | None 
 
 
 def small_card(entry: Mapping, stored: Mapping | None, ledger: str) -> str:
-    """The card of a claim for a chapter: sentence, verdict, the interval that decides, and a link to ``ledger``."""
+    """The card of a claim for a chapter: sentence, verdict, the interval that decides, the dates, and a link to ``ledger``."""
     name = entry["id"]
     return (f'<aside class="claim-card small" id="claim-{name}" data-verdict="{entry["verdict"]}" '
             f'aria-labelledby="sentence-{name}"><p class="claim-head">{verdict_of(entry)}'
             f'<a class="claim-ledger" href="{ledger}#claim-{name}">in the claims ledger</a></p>'
             f'<p class="claim-sentence" id="sentence-{name}">{escape(entry["claim"])}</p>'
-            f"{figure_of(entry, stored, True) if stored else ''}</aside>")  # fmt: skip
+            f"{figure_of(entry, stored, True) if stored else ''}"
+            f'<p class="claim-dates">{dates_of(entry)}</p></aside>')  # fmt: skip
 
 
 def board(rows: Mapping[str, Iterable[Mapping]]) -> str:

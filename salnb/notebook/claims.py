@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from .book_files import BOOK, data_path, read_results
-from .claim_cards import STYLE, Cards, board, bounds_in_words, card, small_card
+from .claim_cards import STYLE, Cards, board, bounds_in_words, card, short, small_card
 from .claim_ruler import signed
 from .intervals import confidence_interval, difference_interval
 
@@ -172,17 +172,18 @@ def markdown_table(part: str | None = None) -> str:
 
 
 def markdown_cards(part: str | None = None) -> str:
-    """The ledger, or one part of it, as a short text for each claim: what it says, what was measured, the rule and its date."""
+    """The ledger, or one part of it, as a short text for each claim: what it says, what was measured, the rule, and the dates."""
     cards = []
     for entry in ledger(part).values():
         groups = f", for each {entry['per']}" if "per" in entry else ""
         refuted = " or ".join(bounds_in_words(bounds) for bounds in entry.get("refute", []))
         rule = f"{bounds_in_words(entry['confirm'])} confirms, {refuted} refutes" if "confirm" in entry else "not fixed yet"
+        runs = f" Runs: {short(entry['ran'])}." if "ran" in entry else ""
         lines = [
             f"**{entry['claim']}** (`{entry['id']}`, {entry['source']})",
             f"- **Verdict: {entry['verdict']}.** {entry.get('reason', '')}".rstrip(),
             f"- We measured: {_measured(entry)}.",
-            f"- Rule{groups}: {rule}. Written down: {entry.get('fixed', 'no date')}.",
+            f"- Rule{groups}: {rule}. Written down: {entry.get('fixed', 'no date')}.{runs}",
         ]
         cards.append(lines[0] + "\n\n" + "\n".join(lines[1:]))
     return "\n\n".join(cards)
@@ -204,10 +205,10 @@ def overview() -> Cards:
 
 
 def cards(part: str | None = None, small: bool = False) -> Cards:
-    """The ledger, or one part of it, as cards: sentence, interval on a ruler, verdict, what was counted, rule and its date.
+    """The ledger, or one part of it, as cards: sentence, interval on a ruler, verdict, what was counted, rule and dates.
 
     Args:
-        part: as in ``ledger``. small: only sentence, verdict and the interval that decides, as chapters show them.
+        part: as in ``ledger``. small: only sentence, verdict, the interval that decides and the two dates, as chapters show them.
 
     Returns:
         what a notebook shows as HTML; where it cannot, it takes the text of ``markdown_cards``.

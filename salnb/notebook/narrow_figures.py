@@ -1,10 +1,13 @@
 """The same figure for a phone: its panels one below the other, long titles on several lines, labels where a panel lost them."""
 
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from .narrow_rows import put_notes_below_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +18,8 @@ if TYPE_CHECKING:
 WIDTH = 4.3  # inches: shown 350 pixels wide, letters of 10 points have 11 pixels
 SMALLEST_FONT = 10.2  # points
 RIGHT = 0.27  # of the width: as much as a name beside a panel may take
-MANY = 4  # panels beside each other: so many small ones are set in two columns
+NUMBER = re.compile(r"[−+-]?[\d.,]+ ?%?")
+MANY = 4  # panels beside each other: so many small ones are set in two columns, as are pictures without axes
 
 
 @contextmanager
@@ -64,18 +68,23 @@ def _lay_notes_over(figure: "Figure", undo: list) -> None:
 
 
 def panel_rows(figure: "Figure") -> "list[list[list[Axes]]]":
-    """The panels as rows of panels; axes that lie on each other (a second scale) are one panel. Color bars follow their panel."""
+    """The panels as rows of panels; axes that lie on each other (a second scale) are one panel. Color bars follow their panel.
+
+    A panel that is higher than its neighbors, because it stands beside several of them, is a row of its own.
+    """
     panels: dict[tuple[int, ...], list[Axes]] = {}
+    high: dict[tuple[int, ...], int] = {}
     for ax in figure.axes:
         place = ax.get_subplotspec()
         if place is None or hasattr(ax, "_colorbar"):
             continue
         outer = place.get_topmost_subplotspec()  # another one only where a grid stands in a cell of a grid
         key = tuple(at for spec in (outer, place) for at in (spec.rowspan.start, spec.colspan.start))
+        high[key] = len(outer.rowspan)
         panels.setdefault(key, []).append(ax)
-    rows: dict[int, list[list[Axes]]] = {}
+    rows: dict[tuple[int, int], list[list[Axes]]] = {}
     for key in sorted(panels):
-        rows.setdefault(key[0], []).append(panels[key])
+        rows.setdefault((key[0], high[key]), []).append(panels[key])
     return list(rows.values())
 
 
@@ -88,7 +97,8 @@ def _restack(figure: "Figure", rows: "list[list[list[Axes]]]", undo: list) -> No
     tall = [max(ax.get_window_extent().height for panel in row for ax in panel) / figure.dpi for row in rows]
     heights, cells = [], []
     for row, high in zip(rows, tall, strict=True):
-        per_line = 2 if len(row) >= MANY else 1
+        pictures = len(row) > 1 and not any(ax.axison for panel in row for ax in panel)
+        per_line = 2 if len(row) >= MANY or pictures else 1
         for at in range(0, len(row), per_line):
             cells.append(row[at : at + per_line])
             heights.append(high)
@@ -106,7 +116,7 @@ def _restack(figure: "Figure", rows: "list[list[list[Axes]]]", undo: list) -> No
             for ax in panel:
                 ax.set_subplotspec(grid[line, column] if len(places) == 2 or columns == 1 else grid[line, :])
     figure.set_size_inches(WIDTH, sum(heights) + between * len(cells))
-    if len(everything) > 1:
+    if any(len(row) > 1 for row in rows):  # where nothing has moved, labels are where the figure wants them
         _label_again(rows, undo)
 
 
@@ -143,6 +153,7 @@ def _fit_words(figure: "Figure", undo: list) -> None:
         if ax.get_legend():
             _fold_legend(ax, ax.get_legend(), 0.75 * whole, undo)
         _break_row_names(ax, 0.4 * whole, undo)
+        put_notes_below_names(ax, SMALLEST_FONT, undo)
     figure.draw_without_rendering()
     if figure._suptitle is not None:
         _wrap(figure._suptitle, whole, undo)
@@ -156,8 +167,10 @@ def _fit_words(figure: "Figure", undo: list) -> None:
         legend = ax.get_legend()
         for text in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels(), *(legend.get_texts() if legend else [])]:
             _enlarge(text, undo)
+        _turn_crowded_numbers(ax, undo)
         for note in ax.texts:
             _bring_inside(figure, ax, note, undo)
+            _off_the_numbers(ax, note, undo)
 
 
 def _stands_at_the_right(ax: "Axes", note: "Text") -> bool:
@@ -264,15 +277,40 @@ def _bring_inside(figure: "Figure", ax: "Axes", note: "Text", undo: list) -> Non
     left = extent.x0 if note.get_ha() == "left" else 0
     _wrap(note, max(width - max(left, 0) - 4, 0.4 * width), undo)
     extent = note.get_window_extent()
-    over = extent.x1 - width if extent.x1 > width else min(extent.x0, 0.0)
+    _shift(note, extent.x1 - width if extent.x1 > width else min(extent.x0, 0.0), undo)
+
+
+def _shift(note: "Text", over: float, undo: list) -> None:
+    """Moves a note to the left by so many pixels."""
     if not over:
         return
     if hasattr(note, "xyann") and note.get_anncoords() == "offset points":
         x, y = note.xyann
         undo.append(lambda: setattr(note, "xyann", (x, y)))
-        note.xyann = (x - over * 72 / figure.dpi, y)
+        note.xyann = (x - over * 72 / note.figure.dpi, y)
     elif not hasattr(note, "xyann"):
         transform, position = note.get_transform(), note.get_position()
         undo.append(lambda: note.set_position(position))
         at = transform.transform(position)
         note.set_position(transform.inverted().transform((at[0] - over, at[1])))
+
+
+def _off_the_numbers(ax: "Axes", note: "Text", undo: list) -> None:
+    """A note that ends in its panel and begins among the numbers of the axis moves into the panel."""
+    if not note.get_visible() or note.get_ha() != "right" or not note.get_text().strip():
+        return
+    extent, box = note.get_window_extent(), ax.get_window_extent()
+    if extent.x0 < box.x0 < extent.x1 and extent.width < box.width and extent.y0 > box.y0 and extent.y1 < box.y1:
+        _shift(note, extent.x0 - box.x0 - 3, undo)
+
+
+def _turn_crowded_numbers(ax: "Axes", undo: list) -> None:
+    """Numbers above bars that would touch stand upright."""
+    numbers = [note for note in ax.texts if note.get_ha() == "center" and NUMBER.fullmatch(note.get_text().strip())]
+    boxes = [note.get_window_extent().padded(2) for note in numbers]
+    if not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :]):
+        return
+    for note in numbers:
+        before = note.get_rotation()
+        undo.append(lambda note=note, before=before: note.set_rotation(before))
+        note.set_rotation(90)

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from salnb.notebook import claims
-from salnb.notebook.claim_cards import SHAPES, STYLE, Cards, counted, planned, rule_of, small_card
+from salnb.notebook.claim_cards import SHAPES, STYLE, Cards, counted, dates_of, planned, rule_of, small_card
 from salnb.notebook.claim_ruler import signed
 
 STORED, LEDGER = claims.read_results("claims"), claims.ledger()
@@ -51,6 +51,7 @@ def test_a_card_of_the_ledger_has_rule_dates_reason_and_the_page_that_measures()
         entry, said = LEDGER[name], words(card)
         days = re.findall(r"\d+ November \d{4}", entry["fixed"])
         assert days and all(day.replace("November", "Nov") in said for day in days)
+        assert f"Plan {days[-1].replace('November', 'Nov')}, runs {entry['ran'].day} Nov 2026" in said
         assert entry["measure"] in said and entry["source"] in said and entry.get("per", "") in said
         told = [p for p in card.iter("p") if p.get("class") == "claim-reason"]
         told += [p for folded in card.iter("details") for p in folded.iter("p")]
@@ -106,6 +107,17 @@ def test_rule_and_plan_in_words() -> None:
     rule = rule_of({"confirm": [0, float("inf")], "refute": [[-float("inf"), -0.5]], "per": "size"})
     assert "for each size:" in rule and "above 0 confirms" in rule and "below −0.5 refutes" in rule
     assert planned("a 1 September 2026; b") == "<span>a <b>1 Sep 2026</b></span><span>b</span>"
+    assert planned("1 September 2026, before the runs") == "<span>before the runs</span>" and planned("1 May 2026") == ""
+
+
+@pytest.mark.parametrize("name", LEDGER)
+def test_the_small_card_has_both_dates_too(name: str) -> None:
+    card = words(cards_of(claims.cards(small=True).html)[name])
+    assert re.search(r"Plan \d+ Nov 2026, runs (\d+) Nov 2026$", card)[1] == str(LEDGER[name]["ran"].day)
+
+
+def test_a_claim_without_runs_says_so() -> None:
+    assert dates_of({"fixed": "3 May 2027"}) == "Plan <b>3 May 2027</b>, not yet run" and dates_of({}) == "no date yet"
 
 
 def test_the_board_has_every_verdict_and_counts_them() -> None:

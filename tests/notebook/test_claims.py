@@ -1,10 +1,15 @@
 """The ledger decides by intervals, and a verdict that no longer holds stops the build."""
 
+import json
 import math
+import re
+import subprocess
+from datetime import date, datetime
 
 import pytest
 
 from salnb.notebook import claims
+from salnb.notebook.book_files import BOOK
 
 MEASURED = ["lyapunov-match", "architectures", "edge-of-chaos", "moderate-transmission"]
 FIRST_PAPER = [*MEASURED, "depth-300", "lag-300", "beats-spectral-radius", "local-rule-beats-tuned-gain",
@@ -172,3 +177,31 @@ def test_cards_say_claim_verdict_rule_and_date(tmp_path, monkeypatch):
 
 def test_every_claim_says_when_its_rule_was_written_down():
     assert all(entry.get("fixed") for entry in claims.ledger().values())
+
+
+def last_day_of_the_plan(entry: dict) -> date:
+    return max(datetime.strptime(day, "%d %B %Y").date() for day in re.findall(r"\d+ [A-Z][a-z]+ \d{4}", entry["fixed"]))
+
+
+@pytest.mark.parametrize("name", claims.ledger())
+def test_a_claim_that_was_run_says_when_and_that_is_not_before_its_plan(name):
+    entry = claims.ledger()[name]
+    assert ("ran" in entry) == (name in claims.read_results("claims"))
+    if "ran" in entry:
+        assert type(entry["ran"]) is date, "a day without quotes, as 2026-11-22"
+        assert last_day_of_the_plan(entry) <= entry["ran"], "a rule younger than its runs: the card has to say so in words"
+
+
+def test_runs_have_the_day_of_the_commit_that_stored_them():
+    """A run made again takes other seconds, so the last commit in which a claim's seconds change has stored its runs."""
+    git = lambda *said: subprocess.run(["git", *said], cwd=BOOK.parent, capture_output=True, text=True)  # noqa: E731
+    path, stored, days = "book/results/claims.json", {}, {}
+    if git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        pytest.skip("no history of this folder to compare with")
+    for line in git("log", "--reverse", "--format=%h %ad", "--date=short", "--", path).stdout.splitlines():
+        commit, day = line.split()
+        for name, figures in json.loads(git("show", f"{commit}:{path}").stdout).items():
+            if stored.get(name) != figures["seconds"]:
+                stored[name], days[name] = figures["seconds"], date.fromisoformat(day)
+    said = {name: entry.get("ran") for name, entry in claims.ledger().items() if name in days}
+    assert said == {name: days[name] for name in said}

@@ -248,19 +248,26 @@ salnb.playground("clock_latch_echo", (stage) => {
     });
     const [begin, end] = kickNow();
     line(context, 0, 2, (i) => x([begin, end][i][0]), (i) => y([begin, end][i][1]), { color: ink.sensitivity, width: 2.5 });
-    context.fillStyle = ink.sensitivity;
-    context.fillRect(x(end[0]) - 3.5, y(end[1]) - 3.5, 7, 7);
+    const square = (across, down) => {
+      context.fillStyle = ink.sensitivity;
+      context.fillRect(across - 3.5, down - 3.5, 7, 7);
+    };
+    square(x(end[0]), y(end[1]));
     places.slice(0, 2).forEach(([to, high], which) => {
       const beside = x(to[time]) + (x(to[time]) > box.left + box.width - 36 ? -28 : 10);
       label(context, which ? "−1" : "+1", beside, y(high[time]) + (which ? 16 : -8), ink, { bold: true, color: ink.activity });
     });
     context.restore();
-    const keys = [[ink.activity, ink.activity, "after +1"], [ink.paper, ink.activity, "after −1"]];
-    keys.push([ink.sensitivity, ink.sensitivity, "where the kick would lead"]);
-    if (state.kicks.length) keys.push([ink.neutral, ink.neutral, "after +1, not kicked"]);
-    keys.forEach(([fill, stroke, text], i) => {
+    // Each mark of the key is drawn by what draws it in the plane.
+    const keys = [
+      ["after +1", (across, down) => disc(across, down, 6, ink.activity, ink.activity)],
+      ["after −1", (across, down) => disc(across, down, 6, ink.paper, ink.activity)],
+      ["where the kick would lead", square],
+    ];
+    if (state.kicks.length) keys.push(["after +1, not kicked", (across, down) => disc(across, down, 4, ink.neutral, ink.neutral)]);
+    keys.forEach(([text, mark], i) => {
       const across = box.left + 7 + (i === 1) * 84, down = box.top + size + 16 + 20 * Math.max(0, i - 1);
-      disc(across, down, 5, fill, stroke);
+      mark(across, down);
       label(context, text, across + 10, down, ink, { baseline: "middle" });
     });
   };

@@ -125,6 +125,9 @@ def test_words_can_be_read_and_nothing_is_cut_off(show, name: str, width: int, t
     low = page.evaluate("""() => [...document.querySelectorAll(".playground :is(input, select, button)")]
       .filter((control) => control.getBoundingClientRect().height < 31.5).map((control) => control.outerHTML.slice(0, 80))""")
     assert not low, f"{name}: lower than 32 px: {low}"
+    small = page.evaluate("""() => [...document.querySelectorAll(".playground :is(.name, output, button, select, option)")]
+      .filter((e) => e.textContent.trim() && parseFloat(getComputedStyle(e).fontSize) < 11).map((e) => e.textContent.trim())""")
+    assert not small, f"{name}: words of controls smaller than 11 px: {small}"
     paper, words = rgba(page.evaluate("getComputedStyle(document.body).backgroundColor")), page.evaluate("drawnWords()")
     assert words
     assert not [word["text"] for word in words if word["px"] < 10.99], "smaller than 11 px"

@@ -107,6 +107,59 @@ window.measure = (() => {
     });
   }
 
+  // The corners of a word on the screen, in order: around its letters, without the empty strips that every font keeps above and
+  // below them, and with `aside` pixels to the left and to the right.
+  function corners(e, aside) {
+    const matrix = e.getScreenCTM();
+    const scale = Math.hypot(matrix.a, matrix.b);
+    const [xs, ys] = [[], []];
+    const letters = e.textContent;
+    for (let i = 0; i < e.getNumberOfChars(); i++) {
+      if (/\s/.test(letters[i])) continue;
+      const cell = e.getExtentOfChar(i);
+      xs.push(cell.x - aside / scale, cell.x + cell.width + aside / scale);
+      ys.push(cell.y + 0.24 * cell.height, cell.y + 0.86 * cell.height);
+    }
+    const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    return [[left, top], [right, top], [right, bottom], [left, bottom]].map(([x, y]) => [
+      matrix.a * x + matrix.c * y + matrix.e,
+      matrix.b * x + matrix.d * y + matrix.f,
+    ]);
+  }
+
+  // By how many pixels two boxes, which may be turned, lie on each other: the least shift that parts them; 0 if they are apart.
+  function overlap(one, other) {
+    let least = Infinity;
+    for (const box of [one, other]) {
+      for (const [from, to] of [[0, 1], [1, 2]]) {
+        const [dx, dy] = [box[to][0] - box[from][0], box[to][1] - box[from][1]];
+        const long = Math.hypot(dx, dy) || 1;
+        const span = (b) => b.map(([x, y]) => (x * dx + y * dy) / long);
+        const [a, b] = [span(one), span(other)];
+        least = Math.min(least, Math.min(Math.max(...a), Math.max(...b)) - Math.max(Math.min(...a), Math.min(...b)));
+      }
+    }
+    return Math.max(least, 0);
+  }
+
+  // Words of one figure that lie on each other, or closer side by side than `apart` pixels, by more than half a pixel. Formulas
+  // are left out: the browser gives their raised and lowered letters the height of whole lines.
+  function touchingWords(apart) {
+    const found = [];
+    for (const svg of document.querySelectorAll("svg.ink")) {
+      const plain = [...svg.querySelectorAll("text:not(:has(tspan:is([x], [dy])))")];
+      const all = plain.filter((e) => shown(e) && words(e)).map((e) => [e, corners(e, apart / 2)]);
+      all.forEach(([e, box], i) => {
+        for (const [other, place] of all.slice(i + 1)) {
+          const by = overlap(box, place);
+          const figure = (svg.parentElement.getAttribute("aria-label") || "").slice(0, 40);
+          if (by > 0.5) found.push(`"${words(e)}" touches "${words(other)}" by ${by.toFixed(1)} px (${figure})`);
+        }
+      });
+    }
+    return found;
+  }
+
   // Whether a cell of the page that drew something shows it.
   function emptyFigures() {
     const pictures = "svg.ink, img, canvas"; // and not the little pictures of buttons
@@ -148,5 +201,5 @@ window.measure = (() => {
     return beyond > 0 ? [`the page scrolls sideways by ${beyond} px`] : [];
   };
 
-  return { contrast, laidOver, palette, faintWords, faintLines, smallWords, clippedWords, emptyFigures, cutOff, sideways };
+  return { contrast, laidOver, palette, faintWords, faintLines, smallWords, clippedWords, touchingWords, emptyFigures, cutOff, sideways };
 })();

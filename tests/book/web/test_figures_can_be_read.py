@@ -1,4 +1,4 @@
-"""The figures of every page as shown: words of 11 pixels and contrast 4.5 at least, lines of contrast 3, on a phone as well."""
+"""The figures of every page as shown: words of 11 pixels and contrast 4.5 that do not touch, lines of contrast 3."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from tests.book.web.browser import NARROW, WIDE, address, drawn, needs_chromium,
 from tools.tree import pages
 
 pytestmark = needs_chromium
-SIZE = 11  # pixels
+SIZE, APART = 11, 3  # pixels
 WORDS, LINES = 4.5, 3.0  # contrast as WCAG 2 defines it: of words (level AA), of graphical objects
 
 
 def sizes(page: Any) -> list[str]:
-    """Words that are too small or cut, and cells that drew something and show nothing."""
-    return page.evaluate(f"[...measure.smallWords({SIZE}), ...measure.clippedWords(), ...measure.emptyFigures()]")
+    """Words that are too small or cut or touch others, and cells that drew something and show nothing."""
+    asked = f"smallWords({SIZE}) clippedWords() touchingWords({APART}) emptyFigures()".split()
+    return page.evaluate(f"[{', '.join(f'...measure.{question}' for question in asked)}]")
 
 
 def contrasts(page: Any) -> list[str]:
@@ -52,6 +53,7 @@ BAD = {
     "px": GOOD.replace("font-size: 11px", "font-size: 10px"),
     "contrast": GOOD.replace("#333", "#999"),
     "a line in": GOOD.replace("stroke: #2f6690", "stroke: #aaa"),
+    "touches": GOOD.replace("<path", "<text x='70' y='104' font-size='12' fill='#333'>other</text><path"),
     "is cut": GOOD.replace("x='50'", "x='395'"),
     "shows no picture": "<div class='cell_output'><svg class='ink' style='display: none'></svg></div>",
 }
@@ -66,6 +68,15 @@ def ask(context: Any, path: Path, body: str, viewport: dict = WIDE) -> list[str]
 
 def test_a_good_figure_gets_no_complaint(context, tmp_path: Path) -> None:
     assert ask(context, tmp_path / "good.html", GOOD) == []
+
+
+APART_FROM_IT = ("x='70' y='118'", "x='15' y='100'", "x='70' y='70' transform='rotate(-90 70 70)'")
+
+
+@pytest.mark.parametrize("place", APART_FROM_IT, ids=["below", "before", "upright"])
+def test_words_that_stand_near_each_other_do_not_touch(context, tmp_path: Path, place: str) -> None:
+    near = GOOD.replace("<path", f"<text {place} font-size='12' fill='#333'>othe</text><path")
+    assert ask(context, tmp_path / "good.html", near) == []
 
 
 @pytest.mark.parametrize(("word", "body"), BAD.items(), ids=BAD.keys())
