@@ -19,7 +19,7 @@ QUANTITIES = {
     "activity": r"activit(?:y|ies)|purple",
 }
 _CAPTION = re.compile("(Live figure|Figure|Table):")
-_MINUTES = re.compile(r"\d+ minutes? ·")
+_MINUTES = re.compile(r"\d+ minutes? ·|[^.]* · You need:")
 _WORDS = re.compile("|".join(rf"(?P<{name}>\b(?:{pattern})\b)" for name, pattern in QUANTITIES.items()), re.IGNORECASE)
 
 

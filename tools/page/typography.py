@@ -1,4 +1,4 @@
-"""What belongs together stays on one line: a number and its per cent sign, a count such as "15 of 16", a formula and its full stop."""
+"""What belongs together stays on one line: a number and its per cent sign, a formula and its full stop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ _OPENING = re.compile(r"[(\[“‘]+$")
 
 
 def held_together(text: str) -> str:
-    """The text with a narrow space before each per cent sign, and spaces that do not break in counts.
+    """The text with a narrow space before each per cent sign, and spaces that do not break in counts and before units.
 
     >>> held_together("3 % of 100, 15 of 16") == "3\u202f% of 100, 15\u00a0of\u00a016"
     True
     """
     text = re.sub(r"(?<=\d) (of|/) (?=\d)", rf"{SPACE}\1{SPACE}", text)
+    text = re.sub(r"(?<=\d) (?=(?:ms|s|KB|MB|GB)\b)", SPACE, text)
     return re.sub(r"(?<=\d) (?=%)", NARROW_SPACE, text)
 
 
