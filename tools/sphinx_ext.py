@@ -11,7 +11,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from tools.page import claim_cards, colored_words, first_screen, fonts, gallery, hover, ink, reachable, typography
+from tools.page import claim_cards, colored_words, first_screen, fonts, gallery, hover, ink, margin_notes, reachable, typography
 from tools.page.playgrounds import add_playgrounds
 from tools.tree import settings
 
@@ -89,6 +89,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", ink.set_figures_into_the_page, priority=700)
     app.connect("html-page-context", first_screen.link_to_the_code)
     app.connect("html-page-context", hover.explain_links)
+    app.connect("html-page-context", margin_notes.number_notes)
     app.connect("build-finished", fonts.serve)
     app.connect("html-page-context", add_playgrounds)
     app.connect("html-page-context", drop_unwanted_scripts, priority=900)  # after everyone has added theirs

@@ -57,6 +57,7 @@ class DeepNet(nn.Module):
         return {f"hidden.{i}": (layer, ()) for i, layer in enumerate(self.hidden) if i}
 
     def forward(self, inputs: Tensor, states: list[Tensor] | None = None) -> Tensor:
+        """The outputs (..., B, n_out) for inputs (..., B, n_in); ``states`` receives every hidden layer's outputs."""
         if inputs.ndim < 2 or inputs.shape[-1] != self.n_in:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, expected (B, {self.n_in}) or (..., B, {self.n_in})")
         state = inputs

@@ -69,6 +69,7 @@ class TanhRNN(nn.Module):
     def forward(
         self, inputs: Tensor, state: Tensor | None = None, states: list[Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
+        """Outputs (T, ..., B, n_out) and states (T, ..., B, N) for inputs (T, ..., B, n_in); ``states`` receives each layer's."""
         plain = inputs.ndim == 3
         if inputs.shape[-1] != self.n_in or not (plain or inputs.ndim == 3 + len(self.replicas)):
             lead = "".join(f"{size}, " for size in self.replicas)

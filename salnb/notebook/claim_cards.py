@@ -173,6 +173,16 @@ def reason_of(entry: Mapping) -> str:
     return f'<p class="claim-reason">{escape(shown)}</p>{folded}' if shown else ""
 
 
+def apart(card: str) -> str:
+    """The card with a space between neighbors, so that words do not run together where no style sheet sets them apart.
+
+    Example:
+        >>> apart("<b>a</b><span>b</span>")
+        '<b>a</b> <span>b</span>'
+    """
+    return re.sub(r"(</(?:span|a|b)>)(?=<(?:span|a|b)\b)|(?<=[^\s>])(?=<a\b)", r"\1 ", card)
+
+
 def card(entry: Mapping, stored: Mapping | None, part: str, chapter: str | None = None) -> str:
     """The card of a claim, with an anchor of its own.
 
@@ -185,7 +195,7 @@ def card(entry: Mapping, stored: Mapping | None, part: str, chapter: str | None 
     dates = f'<span class="claim-dates">{dates_of(entry)}</span>{planned(entry.get("fixed", ""))}'
     facts = {"Rule": rule_of(entry), "Plan and runs": dates, "Source and chapter": source + page}
     listed = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts.items() if value)
-    return (f'<article class="claim-card" id="claim-{name}" data-part="{part}" data-verdict="{entry["verdict"]}" '
+    return apart(f'<article class="claim-card" id="claim-{name}" data-part="{part}" data-verdict="{entry["verdict"]}" '
             f'aria-labelledby="sentence-{name}"><p class="claim-head">{verdict_of(entry)}'
             f'<a class="claim-id" href="#claim-{name}">{name}</a></p>'
             f'<h3 class="claim-sentence" id="sentence-{name}">{escape(entry["claim"])}</h3>'
@@ -196,7 +206,7 @@ def card(entry: Mapping, stored: Mapping | None, part: str, chapter: str | None 
 def small_card(entry: Mapping, stored: Mapping | None, ledger: str) -> str:
     """The card of a claim for a chapter: sentence, verdict, the interval that decides, the dates, and a link to ``ledger``."""
     name = entry["id"]
-    return (f'<aside class="claim-card small" id="claim-{name}" data-verdict="{entry["verdict"]}" '
+    return apart(f'<aside class="claim-card small" id="claim-{name}" data-verdict="{entry["verdict"]}" '
             f'aria-labelledby="sentence-{name}"><p class="claim-head">{verdict_of(entry)}'
             f'<a class="claim-ledger" href="{ledger}#claim-{name}">in the claims ledger</a></p>'
             f'<p class="claim-sentence" id="sentence-{name}">{escape(entry["claim"])}</p>'

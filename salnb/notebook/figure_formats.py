@@ -11,6 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from .word_widths import with_lengths
+
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
@@ -117,7 +119,7 @@ def render(figure: "Figure") -> str:
         figure.savefig(file, format="svg", bbox_inches=box, dpi=SHARPNESS, metadata={"Date": None})
     # The file's own header would be noise in a page.
     text = re.sub(r"^.*?(?=<svg\b)", "", file.getvalue(), count=1, flags=re.DOTALL)
-    return _EMBEDDED.sub(_with_small_image, text)
+    return with_lengths(_EMBEDDED.sub(_with_small_image, text))
 
 
 def _with_small_image(found: re.Match) -> str:

@@ -19,6 +19,7 @@ WIDTH = 4.3  # inches: shown 350 pixels wide, letters of 10 points have 11 pixel
 SMALLEST_FONT = 10.2  # points
 RIGHT = 0.27  # of the width: as much as a name beside a panel may take
 NUMBER = re.compile(r"[−+-]?[\d.,]+ ?%?")
+ROOM_FOR_A_LABEL = 1.3  # of a panel's height: the gap to the next panel takes the rest
 MANY = 4  # panels beside each other: so many small ones are set in two columns, as are pictures without axes
 
 
@@ -136,7 +137,11 @@ def _label_again(rows: "list[list[list[Axes]]]", undo: list) -> None:
             old = getattr(ax, f"get_{axis}label")()
             if label and not old and axis == "y":
                 ax.set_ylabel(label)
-                undo.append(lambda ax=ax: ax.set_ylabel(""))
+                # Beside low panels the label of one would run into the next one's: there it stays with the panel that has it.
+                if ax.yaxis.label.get_window_extent().height > ROOM_FOR_A_LABEL * ax.get_window_extent().height:
+                    ax.set_ylabel("")
+                else:
+                    undo.append(lambda ax=ax: ax.set_ylabel(""))
 
 
 def _fit_words(figure: "Figure", undo: list) -> None:

@@ -113,3 +113,10 @@ def test_a_figure_without_panels_is_left_alone():
 
 def test_a_formula_is_never_broken():
     assert broken(r"so $a + b = c$ holds", 6).split("\n") == ["so", "$a + b = c$", "holds"]
+
+
+def test_a_label_longer_than_its_low_panel_stays_with_the_one_that_has_it():
+    figure, axes = plt.subplots(3, 1, figsize=(7, 3), sharey=True)
+    axes[1].set_ylabel("growth (nats per step)")
+    with narrow(figure):
+        assert [ax.get_ylabel().replace("\n", " ") for ax in axes] == ["", "growth (nats per step)", ""]

@@ -18,12 +18,16 @@ QUANTITIES = {
     "gradient": r"gradients?|green",
     "activity": r"activit(?:y|ies)|purple",
 }
-_CAPTION = re.compile("(Live figure|Figure):")
-_MINUTES = re.compile(r"\d+ minutes? ·")
+_CAPTION = re.compile("(Live figure|Figure|Table):")
+_MINUTES = re.compile(r"\d+ minutes? ·|[^.]* · You need:")
 _WORDS = re.compile("|".join(rf"(?P<{name}>\b(?:{pattern})\b)" for name, pattern in QUANTITIES.items()), re.IGNORECASE)
 
 
-def colored(text: str) -> list[nodes.Node]:
+# In the part on geometry an exponent is that of a spectrum, unless it is said to be Lyapunov's; its figures give it no color.
+OF_SPECTRA = "book/geometry/"
+
+
+def colored(text: str, of_spectra: bool = False) -> list[nodes.Node]:
     """The text as nodes, with the words for a quantity in its color.
 
     >>> [node.astext() for node in colored("the exponent and its error")]
@@ -31,6 +35,8 @@ def colored(text: str) -> list[nodes.Node]:
     """
     found, at = [], 0
     for match in _WORDS.finditer(text):
+        if of_spectra and match.lastgroup == "exponent" and "exponent" in match[0] and "Lyapunov" not in match[0]:
+            continue
         found += [nodes.Text(text[at : match.start()])] if match.start() > at else []
         found.append(nodes.inline("", match[0], classes=["quantity", f"q-{match.lastgroup}"]))
         at = match.end()
@@ -38,7 +44,7 @@ def colored(text: str) -> list[nodes.Node]:
 
 
 def color_words(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Mark captions (paragraphs that begin with *Figure*), and color the words in them and in the opening paragraph.
+    """Mark captions (paragraphs that begin with *Figure* or *Table*), and color the words in them and in the opening paragraph.
 
     Links and code keep their color. What stands under a title, minutes and needs, is marked, too.
     """
@@ -58,7 +64,7 @@ def color_words(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 parent = parent.parent
             if any(isinstance(p, (nodes.reference, nodes.literal, nodes.math, nodes.inline)) for p in parents):
                 continue
-            pieces = colored(text.astext())
+            pieces = colored(text.astext(), docname.startswith(OF_SPECTRA))
             if any(isinstance(piece, nodes.inline) for piece in pieces):
                 index = text.parent.index(text)
                 text.parent[index : index + 1] = pieces

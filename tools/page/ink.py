@@ -41,6 +41,7 @@ def svg_of_page(svg: str, kind: str, prefix: str) -> str:
     svg = re.sub(r'((?:xlink:)?href="#|url\(#)', lambda m: m[1].replace("xlink:", "") + prefix, svg)
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' textLength="[^"]*" lengthAdjust="[^"]*"', "", svg)  # the page has the typeface that they stand in for
     svg = recolored(svg)
     svg = re.sub(r"\s*\n\s*", " ", svg)
     head = (f'<svg class="ink {kind}" viewBox="{box}" style="aspect-ratio: {width:.0f} / {height:.0f}" '
