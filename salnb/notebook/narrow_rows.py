@@ -54,7 +54,7 @@ def _place(ax: "Axes", text: "Text") -> tuple[float, float] | None:
 def _notes_of_rows(ax: "Axes") -> "tuple[dict[float, list[Text]], list[Text]]":
     """The notes at the right of each named row, by the row's height and from left to right; and what stands above them."""
     ticks, names = list(ax.get_yticks()), [label.get_text() for label in ax.get_yticklabels()]
-    if len(names) != len(ticks) or not all(any(letter.isalpha() for letter in name) for name in names):
+    if not ticks or len(names) != len(ticks) or not all(any(letter.isalpha() for letter in name) for name in names):
         return {}, []
     notes: dict[float, list[Text]] = {}
     heads = []

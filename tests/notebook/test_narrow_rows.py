@@ -22,3 +22,13 @@ def test_notes_come_to_stand_below_the_names_of_their_rows() -> None:
     assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two", "three"]
     assert tuple(figure.get_size_inches()) == (7.4, 3)
     plt.close(figure)
+
+
+def test_a_panel_without_ticks_is_drawn_for_a_phone_too() -> None:
+    figure, ax = plt.subplots(figsize=(7.4, 3))
+    note = ax.text(0.9, 0.5, "a note at the right")
+    ax.set_yticks([])
+    with narrow(figure):
+        figure.draw_without_rendering()
+        assert note.get_visible() and note.get_text().split() == "a note at the right".split()
+    plt.close(figure)
