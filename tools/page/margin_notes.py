@@ -18,7 +18,7 @@ _NOTE = re.compile(r'(\s*)<span class="margin-note">')
 def numbered(body: str) -> str:
     """The page's HTML with a number behind the word before each note, and the same one at the note's beginning.
 
-    >>> numbered('word. <span class="margin-note">Note.</span>')[:53]
+    >>> numbered('word. <span class="margin-note">Note.</span>')[:55]
     'word.<sup class="note-mark" aria-hidden="true">1</sup> '
     """
     numbers = count(1)
