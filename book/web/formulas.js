@@ -55,7 +55,12 @@
     const table = row.childElementCount === 1 && row.firstElementChild.matches("mjx-mtable") && row.firstElementChild;
     if (table) {
       // Lines that are aligned with each other: on a narrow page each flows for itself.
+      // The classes tell these rows and cells from those of a matrix inside, which stays as it is.
+      const rows = table.querySelectorAll(":scope > mjx-table > mjx-itable > mjx-mtr");
+      for (const part of [table, table.firstElementChild, rows[0].parentElement, ...rows]) part.classList.add("formula-lines-part");
+      for (const line of rows) line.classList.add("formula-line");
       for (const cell of table.querySelectorAll(":scope > mjx-table > mjx-itable > mjx-mtr > mjx-mtd")) {
+        cell.classList.add("formula-cell");
         cell.append(...split([...cell.children].filter((e) => !e.matches("mjx-tstrut")), 0));
       }
       formula.classList.add("formula-lines");

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.book.web.browser import NARROW, WIDE, address, drawn, needs_chromium, needs_pages, opened
-from tools.tree import pages
+from tools.tree import HTML, ROOT, pages
 
 pytestmark = needs_chromium
 # Lines of code are at most 88 characters long: that is wider than a phone, and broken lines of code are worse than a scroll bar.
@@ -63,3 +63,19 @@ def test_a_page_that_scrolls_sideways_is_seen(context, tmp_path: Path) -> None:
     (tmp_path / "bad.html").write_text("<article class='bd-article'><div style='width: 3000px'>wide</div></article>")
     with opened(context, (tmp_path / "bad.html").as_uri(), WIDE) as page:
         assert "scrolls sideways" in complaints(page, narrow=False)[0]
+
+
+def with_matrices() -> list[str]:
+    """The built pages that show a matrix."""
+    files = {name: ROOT / HTML / f"{name}.html" for name in pages()}
+    return [name for name, file in files.items() if file.is_file() and "begin{pmatrix}" in file.read_text("utf-8")]
+
+
+@needs_pages
+@pytest.mark.parametrize("name", with_matrices())
+def test_a_matrix_keeps_its_rows_on_a_phone(context, name: str) -> None:
+    """Lines that are aligned with each other flow on a phone; a matrix within such a line does not."""
+    with opened(context, address(name), NARROW) as page:
+        shown = page.evaluate("""() => [...document.querySelectorAll("mjx-mtable")].filter((m) => m.previousElementSibling)
+          .flatMap((m) => [...m.querySelectorAll("mjx-mtr")].map((row) => getComputedStyle(row).display))""")
+        assert shown and set(shown) == {"table-row"}
