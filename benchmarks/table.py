@@ -2,16 +2,8 @@
 
 import platform
 import statistics
-from pathlib import Path
 
-
-def processor() -> str:
-    """The processor's own name, where the system tells it."""
-    path = Path("/proc/cpuinfo")
-    fields = [line.split(":", 1) for line in path.read_text().splitlines() if ":" in line] if path.exists() else []
-    known = {name.strip(): value.strip() for name, value in reversed(fields)}
-    name = known.get("model name") or platform.processor() or platform.machine()
-    return name + (f" (family {known['cpu family']}, model {known['model']})" if "model" in known else "")
+from salnb.common.processor import processor
 
 
 def machine(device: str = "cpu") -> dict[str, str]:

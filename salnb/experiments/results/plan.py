@@ -130,6 +130,7 @@ def lag_rates() -> Named:
 
 # --- training: SAL and what it is compared with, the most important runs first --------------------------------------------------
 Job = tuple[str, str, dict]
+TUNED_RADIUS = "tuned_radius"  # the file of the runs in tuned_radius.py
 NONE = dict(sal=False)
 PAIRED = 102104  # the same networks and data for two policies; the recipe was completed after looking at them, so neither counts
 GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
@@ -252,7 +253,7 @@ def memory_jobs() -> Iterator[tuple[str, dict]]:
 
 def function_of(job: Job) -> Callable:
     """The function that carries out this run."""
-    return train_lag if job[0] == "lag" or job[1].startswith("lag") else train_deep
+    return train_lag if job[0] in ("lag", TUNED_RADIUS) or job[1].startswith("lag") else train_deep
 
 
 def train_one(job: Job, folder: Path) -> tuple[Job, dict]:

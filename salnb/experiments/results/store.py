@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ...common.processor import processor
 from ...common.progress import progress_bar
 from ...common.version import __version__
 from ...notebook.book_files import BOOK, write_atomically
@@ -27,8 +28,7 @@ from .flossing_runs import flossing_is_stored, flossing_jobs, run_flossing
 from .own_model import FILE, is_stored, own_model_jobs, run_own_model
 from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, memory_jobs, train_one, training_jobs
 from .trained_memory import trained_memory
-from .tuned_radius import FILE as TUNED_RADIUS
-from .tuned_radius import run_tuned_radius, tuned_radius_jobs
+from .tuned_radius import tuned_radius_jobs
 from .verdicts import claim_figures as figures_of
 
 FOLDER = BOOK / "results"
@@ -44,6 +44,7 @@ def provenance() -> dict:
         "commit": asked.stdout.strip() or "unknown",
         "torch": str(torch.__version__),
         "machine": f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}",
+        "processor": processor(),
     }
 
 
@@ -105,15 +106,20 @@ def claim_figures() -> dict:
 
 def train_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:
     """The training runs that are missing, several at a time; what an interrupted one had reached lies in ``.partial``."""
+    train_missing([job for job in training_jobs() if only(job)], progress, n_jobs)
+
+
+def train_missing(jobs: list[Job], progress: bool, n_jobs: int) -> int:
+    """Those of the jobs that are not stored, several at a time, each stored as soon as it is done; returns their number."""
     from joblib import Parallel, delayed
 
-    stored = lambda job: read(job[0]).get(job[1], {}).get("arguments") == as_stored(job[2])  # noqa: E731
-    missing = [job for job in training_jobs() if only(job) and not stored(job)]
+    missing = [job for job in jobs if read(job[0]).get(job[1], {}).get("arguments") != as_stored(job[2])]
     partial, parallel = FOLDER / ".partial", Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     done = parallel(delayed(train_one)(job, partial) for job in missing)
     for (file, name, arguments), run in progress_bar(done, enabled=progress, label="training", total=len(missing)):
         write(file, {**read(file), name: {**run, "provenance": provenance()}})
         (partial / f"{name_of(arguments)}.pt").unlink(missing_ok=True)
+    return len(missing)
 
 
 def remember_all(progress: bool = True, folder: Path | None = None) -> None:
@@ -161,25 +167,10 @@ def flossing_all(progress: bool = True, only: Callable[[str], bool] = lambda nam
             write(FLOSSING, {**read(FLOSSING), name: {**run, "provenance": provenance()}})
 
 
-def tuned_radius_all(progress: bool = True, n_jobs: int = 1, only: Callable[[str], bool] = lambda name: True) -> None:
+def tuned_radius_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:
     """The runs of the last verdict that are missing, several at a time: selection, then what was selected is judged."""
-    from joblib import Parallel, delayed
-
-    partial, parallel = FOLDER / ".partial", Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    stored = lambda name, arguments: read(TUNED_RADIUS).get(name, {}).get("arguments") == as_stored(arguments)  # noqa: E731
-    while missing := [job for job in tuned_radius_jobs(read) if only(job[0]) and not stored(*job)]:
-        done = parallel(delayed(run_tuned_radius)(name, arguments, partial) for name, arguments in missing)
-        for name, run in progress_bar(done, enabled=progress, label="tuned radius", total=len(missing)):
-            write(TUNED_RADIUS, {**read(TUNED_RADIUS), name: {**run, "provenance": {**provenance(), "processor": processor()}}})
-            (partial / f"{name_of(run['arguments'])}.pt").unlink(missing_ok=True)
-
-
-def processor() -> str:
-    """The processor's model as Linux gives it, else what Python knows of it: rounding differs from one to another."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (named or [platform.processor() or platform.machine()])[0]
+    while train_missing([job for job in tuned_radius_jobs(read) if only(job)], progress, n_jobs):
+        pass  # what has just been stored names the next ones
 
 
 def compared(job: geometry.Job) -> tuple[geometry.Job, dict]:

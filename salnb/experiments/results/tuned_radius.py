@@ -9,15 +9,12 @@ there the two contestants of the claim get more networks. The rule that turns th
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from zlib import crc32
 
-from ..training.sweeps import run_one
-from ..training.train import train_lag
 from .held_accuracy import count_held, first_success
-from .plan import FALLING
+from .plan import FALLING, TUNED_RADIUS, Job
 
-FILE = "tuned_radius"
+FILE = TUNED_RADIUS
 RATES = (1e-4, 3e-4, 1e-3)
 GAINS, ORTHOGONAL = (1.0, 1.05, 1.1, 1.2, 1.3), (1.0, 1.05, 1.1)
 SELECTING, JUDGING = 16, 32  # networks of a start, and of an arm at each rate
@@ -132,17 +129,12 @@ def other_jobs(runs: dict) -> Iterator[tuple[str, dict]]:
                 yield seeded(f"{arm}, {setting}", dict(at_best[arm], lr=lr, replicas=OTHER_JUDGING, **settings))
 
 
-def tuned_radius_jobs(read: Read) -> list[tuple[str, dict]]:
+def tuned_radius_jobs(read: Read) -> list[Job]:
     """All runs that can be named now: the judgement's follow when selection is complete, then the others."""
     runs, selection = read(FILE), list(selection_jobs())
     chosen = all(runs.get(name, {}).get("arguments") == arguments for name, arguments in selection)
-    return selection + ([*judgement_jobs(runs), *other_jobs(runs)] if chosen else [])
-
-
-def run_tuned_radius(name: str, arguments: dict, folder: Path) -> tuple[str, dict]:
-    """Carries out one run; its state lies in ``folder`` meanwhile. Returns its name and what is stored."""
-    record = run_one(train_lag, arguments, folder).as_json()
-    return name, {**record, "arguments": arguments}
+    named = selection + ([*judgement_jobs(runs), *other_jobs(runs)] if chosen else [])
+    return [(FILE, name, arguments) for name, arguments in named]
 
 
 def counts(runs: dict, arm: str, rates: tuple[float, ...], *, of: str = "held", more: bool = False) -> tuple[int, int]:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from salnb.experiments.results import tuned_radius
-from salnb.experiments.results.store import as_stored, processor
+from salnb.experiments.results.plan import train_one
+from salnb.experiments.results.store import as_stored
 
 JOBS = dict(tuned_radius.selection_jobs())
 
@@ -62,9 +63,9 @@ def test_the_rate_decides_at_which_the_selected_gain_held_most():
 def test_judgement_pairs_every_arm_with_every_rate_and_no_network_that_chose():
     runs = {name: {**record, "arguments": as_stored(JOBS[name])} for name, record in chosen_from(g1_2=(14, 14)).items()}
     jobs = tuned_radius.tuned_radius_jobs(lambda name: runs)
-    judged = dict(jobs[len(JOBS) : len(JOBS) + 3 * 7 + 2])
+    judged = {name: settings for _, name, settings in jobs[len(JOBS) : len(JOBS) + 3 * 7 + 2]}
     assert list(judged)[0] == "local SAL, rate 0.0003"
-    seeds = [settings["seed"] for _, settings in jobs]
+    seeds = [settings["seed"] for _, _, settings in jobs]
     assert len(set(seeds)) == len(seeds)
     assert {settings["replicas"] for name, settings in judged.items() if name.endswith("more")} == {64}
     gain = {name: settings.get("gain") for name, settings in judged.items() if settings["lr"] == 3e-4}
@@ -92,7 +93,7 @@ def test_every_arm_runs_and_is_counted(tmp_path: Path):
         small = dict(settings, lr=1e-3, replicas=2, steps=4, lag=6, n_hidden=8, seed=1)
         if isinstance(small.get("sal", {}), dict):
             small["sal"] = {"passes": 2, **small.get("sal", {})}
-        name, runs[f"{arm}, rate 0.001"] = tuned_radius.run_tuned_radius(arm, small, tmp_path)
+        _, runs[f"{arm}, rate 0.001"] = train_one((tuned_radius.FILE, arm, small), tmp_path)
     for arm in tuned_radius.arms(1.1, 1.0):
         record = runs[f"{arm}, rate 0.001"]
         assert record["arguments"]["lr"] == 1e-3 and len(record["stopped"]) == len(record["held"]) == 2
@@ -102,7 +103,3 @@ def test_every_arm_runs_and_is_counted(tmp_path: Path):
     assert tuned_radius.counts(runs, "local SAL", (1e-3,)) == (1, 2)
     assert tuned_radius.counts(runs, "local SAL", (1e-3,), more=True) == (2, 3)
     assert tuned_radius.counts(runs, "local SAL", (1e-3,), of="stopped", more=True)[1] == 3
-
-
-def test_the_processor_has_a_name():
-    assert processor().strip() and "\n" not in processor()
