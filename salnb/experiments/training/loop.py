@@ -52,7 +52,7 @@ class Run:
         self.at = Progress(phase="sal" if self.sal is not None and policy.passes else "learning")
         self.settings, self.path, self.save_every = settings, path, save_every
         self.acted, self.saved = torch.zeros(replicas, device=device), time.perf_counter()
-        self.best, self.best_weights = torch.full((replicas,), -1.0, device=device), {}
+        self.best_weights: dict[str, Tensor] = {}
         if path is not None and path.exists():
             self._load()
 
@@ -64,7 +64,7 @@ class Run:
     def _tensors(self) -> dict:
         parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "running": self.running,
                  "acted": self.acted, "data": self.data.get_state(), "looking": self.looking.get_state(),
-                 "best": self.best, "best_weights": self.best_weights}  # fmt: skip
+                 "best_weights": self.best_weights}  # fmt: skip
         for name, part in (("sal", self.sal), ("restarts", self.restarts)):
             if part is not None:
                 parts[name] = part.state_dict()
@@ -84,11 +84,9 @@ class Run:
         if self.restarts is not None:
             self.restarts.load_state_dict(stored["restarts"])
         self.running, self.acted = stored["running"].to(self.device), stored["acted"].to(self.device)
-        if "best" in stored:  # a file of an earlier version has none: then the best of the looks that are left
-            self.best = stored["best"].to(self.device)
-            self.best_weights = {name: value.to(self.device) for name, value in stored["best_weights"].items()}
-        else:
-            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        # A file of an earlier version has none: then those of now stand in for the looks before.
+        kept = stored.get("best_weights") or self.model.state_dict()
+        self.best_weights = {name: value.clone().to(self.device) for name, value in kept.items()}
         self.data.set_state(stored["data"])
         self.looking.set_state(stored["looking"])
         self.at = Progress(**stored["at"])
@@ -169,9 +167,9 @@ class Run:
 
     def _keep_best(self, right: Tensor) -> None:
         """Keeps the weights of those replicas whose accuracy on the test batch is higher than at every look before."""
-        better = right > self.best
+        before = self.at.history.get("accuracy")
+        better = right > torch.tensor(before, device=right.device).amax(0) if before else torch.ones_like(right, dtype=torch.bool)
         if better.any():
-            self.best = torch.where(better, right, self.best)
             for name, value in self.model.state_dict().items():
                 mask = better.view(-1, *[1] * (value.ndim - 1))
                 self.best_weights[name] = torch.where(mask, value, self.best_weights.get(name, value))
