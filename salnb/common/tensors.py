@@ -1,4 +1,4 @@
-"""The check of a tensor that a function is given: its errors name the argument, what came, what was expected and the remedy."""
+"""Checks of a tensor that a function is given: their errors name the argument, what came, what was expected and the remedy."""
 
 import torch
 from torch import Tensor
@@ -20,9 +20,7 @@ def check_floats(name: str, value: object, shape: str, *, dims: int = 1, finite:
             ...
         ValueError: h: got shape (3,), expected (..., N, H), with at least 2 dimensions
     """
-    if not isinstance(value, Tensor):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-        raise TypeError(f"{name}: got {kind}, expected a tensor {shape}; convert with torch.as_tensor({name})")
+    check_tensor(name, value, shape)
     if not value.is_floating_point():
         raise ValueError(f"{name}: got dtype {value.dtype}, expected a floating-point tensor {shape}; convert with .float()")
     if value.layout != torch.strided:
@@ -39,3 +37,28 @@ def check_floats(name: str, value: object, shape: str, *, dims: int = 1, finite:
             f"{name}: got {int(wrong.sum())} of {value.numel()} numbers that are NaN or infinite, the first at {place}; expected "
             "finite numbers; look for an overflow or a division by 0 in what made them"
         )
+
+
+def check_tensor(name: str, value: object, shape: str) -> None:
+    """Checks that an argument is a tensor at all; ``shape`` says in words which one is expected."""
+    if not isinstance(value, Tensor):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        raise TypeError(f"{name}: got {kind}, expected a tensor {shape}; convert with torch.as_tensor({name})")
+
+
+def check_of_dtype(name: str, value: object, weight: Tensor, shape: str) -> None:
+    """Checks that what a network is given is a tensor of the dtype of its weights; under autocast PyTorch converts by itself.
+
+    Raises:
+        TypeError: no tensor. ValueError: another dtype.
+
+    Example:
+        >>> check_of_dtype("inputs", torch.ones(2, 3).double(), torch.ones(4, 3), "(B, 3)")
+        Traceback (most recent call last):
+            ...
+        ValueError: inputs: got dtype torch.float64, expected torch.float32 (B, 3) as the weights; convert with .to(torch.float32)
+    """
+    check_tensor(name, value, shape)
+    if value.dtype != weight.dtype and not torch.is_autocast_enabled(weight.device.type):
+        raise ValueError(f"{name}: got dtype {value.dtype}, expected {weight.dtype} {shape} as the weights; "
+                         f"convert with .to({weight.dtype})")  # fmt: skip

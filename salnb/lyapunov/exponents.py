@@ -43,6 +43,9 @@ def as_drive(inputs, state) -> Tensor | None:
 def check_run(state, n_steps, k, n_warmup, qr_every, inputs, dt, method) -> None:
     if not isinstance(state, Tensor) or not state.is_floating_point() or state.ndim < 1:
         raise ValueError(f"state: got {state!r}, expected a floating-point tensor (..., N)")
+    if state.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"state: got dtype {state.dtype}, whose digits are too few for tangents, expected torch.float32 or "
+                         "torch.float64; convert state and step with .float()")  # fmt: skip
     if not bool(torch.isfinite(state).all()):
         raise ValueError("state: got NaN or infinite entries, expected finite numbers; was the network trained to overflow?")
     check_integers(n_steps=(n_steps, 1), n_warmup=(n_warmup, 0), k=(k, 1))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.arguments import as_shape, check_sizes
+from ..common.tensors import check_of_dtype
 from ..sensitivity.activations import activation_formulas
 from .linear import ReplicaLinear, gather
 
@@ -58,6 +59,7 @@ class DeepNet(nn.Module):
 
     def forward(self, inputs: Tensor, states: list[Tensor] | None = None) -> Tensor:
         """The outputs (..., B, n_out) for inputs (..., B, n_in); ``states`` receives every hidden layer's outputs."""
+        check_of_dtype("inputs", inputs, self.readout.weight, f"(..., B, {self.n_in})")
         if inputs.ndim < 2 or inputs.shape[-1] != self.n_in:
             raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, expected (B, {self.n_in}) or (..., B, {self.n_in})")
         state = inputs

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.arguments import one_of
+from ..common.tensors import check_of_dtype
 from .layer_maps import LayerMap
 from .linear import ReplicaLinear
 
@@ -80,6 +81,10 @@ class CellRNN(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (T, R, B, n_in) -> outputs (T, R, B, n_out) and states (T, R, B, n_state)."""
+        expected = f"(T, {self.replicas[0]}, B, {self.n_in})"
+        check_of_dtype("inputs", inputs, self.readout.weight, expected)
+        if inputs.ndim != 4 or inputs.shape[-1] != self.n_in or inputs.shape[1] not in (1, *self.replicas) or not len(inputs):
+            raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, expected {expected}, time first")
         drives = self.input(inputs)
         state, states = self.first_state(inputs), []
         for drive in drives.unbind(0):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.arguments import as_shape, check_sizes
+from ..common.tensors import check_of_dtype
 from .linear import ReplicaLinear
 
 
@@ -70,14 +71,17 @@ class TanhRNN(nn.Module):
         self, inputs: Tensor, state: Tensor | None = None, states: list[Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Outputs (T, ..., B, n_out) and states (T, ..., B, N) for inputs (T, ..., B, n_in); ``states`` receives each layer's."""
+        expected = f"(T, B, {self.n_in})"
+        if self.replicas:
+            expected += f" or (T, {', '.join(map(str, self.replicas))}, B, {self.n_in})"
+        check_of_dtype("inputs", inputs, self.readout.weight, expected)
         plain = inputs.ndim == 3
-        if inputs.shape[-1] != self.n_in or not (plain or inputs.ndim == 3 + len(self.replicas)):
-            lead = "".join(f"{size}, " for size in self.replicas)
-            raise ValueError(
-                f"inputs: got shape {tuple(inputs.shape)}, expected (T, B, {self.n_in}) or (T, {lead}B, {self.n_in}), time first"
-            )
+        if inputs.shape[-1:] != (self.n_in,) or not (plain or inputs.ndim == 3 + len(self.replicas)):
+            raise ValueError(f"inputs: got shape {tuple(inputs.shape)}, expected {expected}, time first")
         shape = (*self.replicas, inputs.shape[-2], self.n_hidden[-1])
-        state = self.readout.weight.new_zeros(shape) if state is None else state
+        if state is None:
+            state = self.readout.weight.new_zeros(shape)
+        check_of_dtype("state", state, self.readout.weight, f"{shape}")
         if state.shape[-1] != shape[-1] or state.shape[-2] not in (1, shape[-2]) or state.ndim not in (2, len(shape)):
             raise ValueError(f"state: got shape {tuple(state.shape)}, expected {shape}")
         if plain:  # shared by the replicas

@@ -135,6 +135,7 @@ GOOD = {"step": lambda x: x / 2, "state": torch.ones(3), "n_steps": 4}
         ({"inputs": torch.ones(7, 3)}, r"inputs: got 7 time steps, expected n_warmup \+ n_steps \+ n_after = 204"),
         ({"k": 4}, "k: got 4, but a state of 3 units"),
         ({"state": torch.tensor([math.nan])}, "state: got NaN"),
+        ({"state": torch.ones(3).half()}, "state: got dtype torch.float16"),
         ({"n_warmup": -1}, "n_warmup: got -1, expected an integer >= 0"),
         ({"n_after": -1}, "n_after: got -1, expected an integer >= 0"),
         ({"dt": 0.0}, "dt: got 0.0, expected a time per step > 0"),

@@ -155,6 +155,7 @@ def test_lost_directions_are_minus_infinity_and_lost_states_not_a_number():
         ({"n_steps": 0}, "n_steps: got 0, expected an integer >= 1"),
         ({"k": 4}, "k: got 4, but a state of 3 units"),
         ({"state": torch.tensor([math.nan])}, "state: got NaN"),
+        ({"state": torch.ones(3).half()}, "state: got dtype torch.float16"),
         ({"inputs": torch.ones(3, 3)}, "inputs: got 3 time steps, expected n_warmup . n_steps = 2"),
         ({"step": lambda x: x[:1]}, r"step: got state shape \(1,\) back from \(3,\)"),
         ({"dt": -1.0}, "dt: got -1.0, expected a time per step > 0"),

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from salnb import DeepNet, TanhRNN
+from salnb.networks.gated import CellRNN
 from tests.problems import random, seeded
 from tests.tolerances import rounding, spread
 
@@ -22,6 +23,10 @@ def deep(replicas=(), **given) -> DeepNet:
             if name.endswith("bias"):
                 parameter.copy_(random(*parameter.shape, seed=len(name)) / 3)
     return net
+
+
+def gated() -> CellRNN:
+    return CellRNN("gru", 1, 4, 2, scale=5, replicas=3)
 
 
 def recurrent(n_hidden=5, replicas=(), n_in=3, **given) -> TanhRNN:
@@ -133,6 +138,16 @@ def test_every_activation_makes_a_network_that_can_be_saved():
         pickle.loads(pickle.dumps(deep(activation=name)))(random(2, 3))
 
 
+def test_inputs_of_another_dtype_pass_under_autocast():
+    """There PyTorch converts by itself, as users of mixed precision expect."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for net, x in ((DeepNet(3, 4, 2, 2, gain=1.0), torch.ones(5, 3)), (TanhRNN(3, 4, 2, gain=1.0), torch.ones(6, 5, 3))):
+            found, expected = net(x.bfloat16()), net(x)
+            torch.testing.assert_close(found, expected)
+    with pytest.raises(TypeError, match="inputs: got list, expected a tensor"):
+        net([[1.0]])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -147,6 +162,11 @@ def test_every_activation_makes_a_network_that_can_be_saved():
         (lambda: TanhRNN(-1, 4, 1, gain=1.0), "n_in: got -1, expected an integer >= 0"),
         (lambda: TanhRNN(2, 4, 1, gain=1.0, connectivity=2), "connectivity: got 2"),
         (lambda: recurrent()(torch.zeros(4, 3).double()), r"inputs: got shape \(4, 3\), expected \(T, B, 3\).*time first"),
+        (lambda: recurrent()(torch.zeros(6, 4, 3)), r"got dtype torch.float32, expected torch.float64 \(T, B, 3\) as"),
+        (lambda: recurrent()(torch.zeros(6, 4, 3).double(), torch.zeros(4, 5)), "state: got dtype torch.float32"),
+        (lambda: deep()(torch.zeros(4, 3).long()), r"inputs: got dtype torch.int64, expected torch.float64 \(\.\.\., B, 3\)"),
+        (lambda: gated()(torch.zeros(5, 3, 2, 1).double()), "inputs: got dtype torch.float64, expected torch.float32"),
+        (lambda: gated()(torch.zeros(5, 2, 1)), r"inputs: got shape \(5, 2, 1\), expected \(T, 3, B, 1\), time first"),
         (lambda: recurrent()(torch.zeros(6, 4, 2).double()), r"inputs: got shape \(6, 4, 2\), expected \(T, B, 3\)"),
         (lambda: recurrent()(torch.zeros(6, 4, 3).double(), torch.zeros(4, 9).double()), r"state: got shape \(4, 9\)"),
         (lambda: recurrent()(torch.zeros(6, 4, 3).double(), torch.zeros(7, 5).double()), r"state: got shape \(7, 5\)"),

@@ -2,7 +2,7 @@
 
 import torch
 
-from ...common.arguments import check_integers
+from ...common.arguments import as_float, check_integers
 from .drawing import Batch, Replicas, draw_integers
 
 
@@ -59,11 +59,12 @@ def varied_xor(
         (torch.Size([11, 5, 1]), [2, 2, 2, 2, 2])
     """
     check_integers(n=(n, 1), lag=(lag, 1))
-    if not (isinstance(spread, int | float) and 0 <= spread < 1 and round(spread * lag) < lag):
+    share = as_float(spread)
+    if not (0 <= share < 1 and round(share * lag) < lag):
         raise ValueError(f"spread: got {spread!r} with a lag of {lag}, expected a share of it from 0 to below 1 that leaves a "
                          "step between the pulses")  # fmt: skip
     bits = draw_integers((2, *replicas, n), 2, generator)
-    first = draw_integers((*replicas, n), round(spread * lag) + 1, generator).to(bits.device)
+    first = draw_integers((*replicas, n), round(share * lag) + 1, generator).to(bits.device)
     pulses = 2.0 * bits - 1.0
     inputs = torch.zeros((lag + 1, *replicas, n), device=bits.device)
     inputs[lag] = pulses[1]

@@ -148,7 +148,7 @@ class Run:
             self.restarts.after(old, self.at.step)
             if self.at.step % self.restart_every == 0 and self.at.step < self.steps:
                 guessing = guess_loss(self.problem.n_out)
-                struggling = self.running > STRUGGLING * guessing
+                struggling = ~(self.running <= STRUGGLING * guessing)  # a loss that is not a number struggles too
                 self.restarts.restart(struggling, self.at.step)
                 self.running = torch.where(struggling, guessing, self.running)
         if is_due(self.at.step, self.steps, LOOKS) or self.at.step > self.steps - self.steps // 10 and is_due(

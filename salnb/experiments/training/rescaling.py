@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...common.denormals import flushed_denormals
+from ...common.tensors import check_floats
 from ...networks.recurrent import TanhRNN
 
 
@@ -24,7 +25,8 @@ def rescale_rows_(net: TanhRNN, inputs: Tensor) -> Tensor:
         The mean sensitivities (..., N) before.
 
     Raises:
-        ValueError: a ring of layers; a neuron whose mean sensitivity is 0 or not finite, which no factor brings to 1.
+        TypeError: no ``TanhRNN``, or inputs that are no tensor. ValueError: a ring of layers; inputs of another shape or dtype,
+        empty or not finite; a neuron whose mean sensitivity is 0 or not finite, which no factor brings to 1.
 
     Example:
         >>> net = TanhRNN(1, 4, 1, gain=0.5, generator=torch.Generator().manual_seed(0))
@@ -32,8 +34,11 @@ def rescale_rows_(net: TanhRNN, inputs: Tensor) -> Tensor:
         >>> torch.allclose(net.recurrent[0].weight.norm(dim=-1), torch.ones(4)), bool((before > 1).all())
         (True, False)
     """
+    if not isinstance(net, TanhRNN):
+        raise TypeError(f"net: got {type(net).__name__}, expected a salnb.networks.TanhRNN")
     if len(net.recurrent) != 1:
         raise ValueError(f"net: got a ring of {len(net.recurrent)} layers, expected a flat network")
+    check_floats("inputs", inputs, f"(T, ..., B, {net.n_in})", dims=3)
     weight = net.recurrent[0].weight
     with torch.no_grad(), flushed_denormals():
         states = net(inputs)[1]

@@ -90,8 +90,8 @@ def train_lag(
         ``TrainingRun``.
 
     Raises:
-        ValueError: as in ``train_deep``; also SAL by the mean where only the RMS is measured, ``rescale`` for another cell,
-            and ``restart_every`` with SAL or SGD.
+        ValueError: as in ``train_deep``; also SAL by the mean where only the RMS is measured, ``rescale`` for another cell
+            or neither True nor False, and ``restart_every`` with SAL or SGD.
 
     Source: Shibata et al., Neural Networks 143 (2021) report a lag of 300 steps; task and recipe are this project's.
 
@@ -104,6 +104,8 @@ def train_lag(
     problem = as_classification_task(task, lag=lag)
     recipe = LAG if check_names(sal, cell=cell) else LAG_ROWS
 
+    if not isinstance(rescale, bool):
+        raise ValueError(f"rescale: got {rescale!r}, expected True or False")
     if rescale and cell != "tanh":
         raise ValueError(f"rescale: got True with {cell}, expected a network of tanh neurons")
 

@@ -1,5 +1,6 @@
 """Each problem's targets follow from its inputs, and every replica has data of its own."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -104,9 +105,11 @@ def test_the_lag_of_varied_xor_varies_and_its_answer_is_that_of_the_two_pulses()
     assert first.min() == 0 and first.max() == 100 and 40 < first.float().mean() < 60
     assert torch.equal(targets, (pulses.sum(0) == 0).long())
     assert (tasks.varied_xor(50, seeded(), lag=9, spread=0.0)[0][0] != 0).all()
+    given = tasks.varied_xor(50, seeded(), lag=8, spread=np.float32(0.5))[0]
+    assert torch.equal(given, tasks.varied_xor(50, seeded(), lag=8, spread=0.5)[0])
 
 
-@pytest.mark.parametrize("spread", [-0.1, 1.0, 0.99, "wide"])
+@pytest.mark.parametrize("spread", [-0.1, 1.0, 0.99, "wide", True, float("nan")])
 def test_a_spread_that_lets_pulses_meet_is_refused(spread):
     with pytest.raises(ValueError, match="spread: got"):
         tasks.varied_xor(5, lag=10, spread=spread)

@@ -39,6 +39,26 @@ def test_what_no_factor_brings_to_1_is_refused():
     with pytest.raises(ValueError, match="rescale: got True with gru"):
         train_lag(lag=5, cell="gru", rescale=True, steps=2)
 
+    for unclear in ("yes", None, float("nan"), 1):
+        with pytest.raises(ValueError, match=f"rescale: got {unclear!r}, expected True or False"):
+            train_lag(lag=5, rescale=unclear, steps=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "inputs", "error", "words"),
+    [
+        (torch.nn.RNN(2, 4), torch.zeros(3, 3, 1, 2).double(), TypeError, "net: got RNN, expected a salnb.networks.TanhRNN"),
+        (None, [[1.0]], TypeError, "inputs: got list, expected a tensor"),
+        (None, torch.zeros(3, 3, 1, 2), ValueError, "inputs: got dtype torch.float32, expected torch.float64"),
+        (None, torch.zeros(0, 3, 1, 2).double(), ValueError, "inputs: got shape .*, which holds no number"),
+        (None, torch.full((3, 3, 1, 2), torch.nan).double(), ValueError, "inputs: got 18 of 18 numbers that are NaN"),
+        (None, torch.zeros(3, 3, 1, 5).double(), ValueError, "inputs: got shape .*, expected"),
+    ],
+)
+def test_a_stranger_is_told_what_is_wrong(given, inputs, error, words):
+    with pytest.raises(error, match=words):
+        rescale_rows_(net() if given is None else given, inputs)
+
 
 def test_training_from_there_resumes_to_the_same_bits(tmp_path):
     settings = dict(lag=6, n_hidden=8, replicas=2, steps=6, sal=False, rescale=True)

@@ -64,6 +64,17 @@ def test_a_run_that_struggles_starts_again_and_resumes_to_the_same_bits(tmp_path
     assert torch.equal(whole.history["restarts"], again.history["restarts"])
 
 
+def test_a_loss_that_is_not_a_number_struggles_too(monkeypatch):
+    from salnb.experiments.training import loop
+
+    def broken(*args, **kwargs):
+        return learn(*args, **kwargs) * torch.tensor([0.0, torch.nan])  # the other replica seems to be right all the time
+
+    monkeypatch.setattr(loop, "learn", broken)
+    run = train_lag(lag=4, n_hidden=4, replicas=2, steps=60, sal=False, restart_every=30, generator=seeded())
+    assert run.history["restarts"].tolist() == [0.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [({}, "restart_every: got 5 with SAL"), ({"sal": False, "optimizer": "sgd"}, "restart_every: got 5 with sgd"),

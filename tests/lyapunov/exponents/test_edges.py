@@ -94,6 +94,8 @@ GOOD = {"step": step, "state": S, "n_steps": 4}
         ({"state": torch.ones(3, dtype=torch.int64)}, "state: got tensor.* expected a floating-point tensor"),
         ({"state": [1.0, 2.0]}, r"state: got \[1.0, 2.0\], expected a floating-point tensor"),
         ({"state": torch.tensor(1.0)}, r"state: got tensor.* expected a floating-point tensor \(\.\.\., N\)"),
+        ({"state": torch.ones(3).half()}, "state: got dtype torch.float16, .* expected torch.float32 or torch.float64; convert"),
+        ({"state": torch.ones(3).bfloat16()}, "state: got dtype torch.bfloat16"),
         ({"k": 4}, "k: got 4, but a state of 3 units has only that many exponents; use k <= 3"),
         ({"k": 0}, "k: got 0, expected an integer >= 1"),
         ({"n_steps": 0}, "n_steps: got 0, expected an integer >= 1"),
