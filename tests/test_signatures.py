@@ -10,6 +10,7 @@ import salnb
 import salnb.experiments
 import salnb.representations
 import salnb.sweeps
+import salnb.weights
 
 REQUIRED = inspect.Parameter.empty
 # Name -> parameters before and after the star (keyword only), each with its default where the design gives one.
@@ -165,6 +166,19 @@ PUBLIC = {
         {"layer": REQUIRED, "x": REQUIRED},
         {"updates": REQUIRED, "lr": REQUIRED, "batch": REQUIRED, "progress": False, "generator": None},
     ),
+    "weights.effective_rank": ({"weight": REQUIRED}, {"normalized": True}),
+    "weights.stable_rank": ({"weight": REQUIRED}, {}),
+    "weights.matricize": ({"weight": REQUIRED}, {"transposed": False}),
+    "weights.layer_alignment": ({"first": REQUIRED, "second": REQUIRED}, {"k": 10}),
+    "weights.singular_vector_agreement": ({"a": REQUIRED, "b": REQUIRED}, {"k": 10}),
+    "weights.subspace_overlap": ({"a": REQUIRED, "b": REQUIRED}, {"k": 10}),
+    "weights.truncate_svd": ({"weight": REQUIRED}, {"fraction": 0.5, "keep": "top"}),
+    "weights.magnitude_masks": ({"weights": REQUIRED, "density": REQUIRED}, {}),
+    "weights.random_masks_like": ({"masks": REQUIRED}, {"generator": None}),
+    "weights.loss_barrier": ({"loss": REQUIRED, "a": REQUIRED, "b": REQUIRED}, {"steps": 11, "endpoints": True}),
+    "weights.SpectralTracker": ({"model": REQUIRED}, {}),
+    "weights.SpectralTracker.record": ({"self": REQUIRED, "step": REQUIRED}, {}),
+    "weights.SpectralTracker.table": ({"self": REQUIRED}, {}),
 }  # fmt: skip
 
 

@@ -59,6 +59,7 @@ def check_of_dtype(name: str, value: object, weight: Tensor, shape: str) -> None
         ValueError: inputs: got dtype torch.float64, expected torch.float32 (B, 3) as the weights; convert with .to(torch.float32)
     """
     check_tensor(name, value, shape)
-    if value.dtype != weight.dtype and not torch.is_autocast_enabled(weight.device.type):
+    # A tensor without numbers, as the input of a network without inputs, has nothing to convert.
+    if value.dtype != weight.dtype and value.numel() and not torch.is_autocast_enabled(weight.device.type):
         raise ValueError(f"{name}: got dtype {value.dtype}, expected {weight.dtype} {shape} as the weights; "
                          f"convert with .to({weight.dtype})")  # fmt: skip

@@ -6,13 +6,14 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+from ..common.table import Table
 from ..sensitivity.formulas import neuron_sensitivity
 from .layers import WatchedLayer
 from .look.survey import survey
 from .passes.no_pass import why_no_pass
 from .passes.pooling import pooled, pre_activations
 from .passes.recording import PassRecorder
-from .report import Table, report_rows
+from .report import report_rows
 from .rows.keeping import Kept
 from .rows.linear_maps import LinearMap
 from .rows.row_step import parts_of, working

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..common.table import Table
 from .gating import RowGate, refuse_without_rows
 from .hooks import Observation
 from .layers import LEFT_OUT, UNSEEN, WATCHED, WatchedLayer
@@ -20,7 +21,7 @@ from .passes.no_pass import why_no_pass
 from .passes.pooling import pooled
 from .passes.recording import PassRecorder
 from .passes.sums import HALVES, Sums, working_dtype
-from .report import Table, is_frozen, is_watched, report_rows, warning_of
+from .report import is_frozen, is_watched, report_rows, warning_of
 from .rows.row_step import RowStack, row_stack
 from .rule import check_settings
 from .update import Measure, Stack, stack_layers
