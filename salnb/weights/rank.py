@@ -12,13 +12,10 @@ def computable(weight: Tensor) -> Tensor:
 
 
 def relative_singular_values(weight: Tensor) -> Tensor:
-    """Singular values (..., R), R = min(m, n), as shares of the largest; 0 for a matrix of zeros."""
+    """Singular values (..., R), R = min(m, n), in units of the largest entry, so that none of them can overflow."""
     weight = computable(weight)
-    # The largest entry goes first, so that neither tiny nor huge weights leave the range of numbers on the way.
     largest = weight.detach().abs().amax((-2, -1), keepdim=True)
-    values = torch.linalg.svdvals(weight / torch.where(largest > 0, largest, 1.0))
-    first = values[..., :1].detach()
-    return values / torch.where(first > 0, first, 1.0)
+    return torch.linalg.svdvals(weight / torch.where(largest > 0, largest, 1.0))
 
 
 def effective_rank_of(values: Tensor, normalized: bool = True) -> Tensor:

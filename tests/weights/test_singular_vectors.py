@@ -97,8 +97,16 @@ def test_vectors_that_the_matrix_does_not_determine_are_nan_with_a_warning():
     low = composed(basis(6, 1), basis(7, 2), torch.tensor([3.0, 2.0, 1.0], dtype=F64))  # of rank 3
     with pytest.warns(RuntimeWarning, match="equal or 0 up to rounding"):
         assert singular_vector_agreement(low, low, k=4).isnan()
+    tall = composed(basis(4, 1), basis(3, 2), torch.tensor([2.0, 1.0, 0.0], dtype=F64))  # 2 directions are left for one vector
+    with pytest.warns(RuntimeWarning, match="equal or 0 up to rounding"):
+        assert singular_vector_agreement(tall, tall, k=3).isnan()
+    with pytest.warns(RuntimeWarning, match="the space of the first k vectors could be another"):
+        assert subspace_overlap(tall, tall, k=3).isnan()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        square = composed(basis(3, 1), basis(3, 2), torch.tensor([2.0, 1.0, 0.0], dtype=F64))  # where only one direction is left
+        assert singular_vector_agreement(square, square, k=3) == pytest.approx(1)
+        assert layer_alignment(tall.T.contiguous(), square, k=3) >= 0  # 3 outputs, of which the last has one direction left
         assert singular_vector_agreement(low, low, k=3) == pytest.approx(1)
         assert subspace_overlap(low, low, k=3) == pytest.approx(1)
         # equal values inside the space do not matter, and the whole space needs no gap after it
