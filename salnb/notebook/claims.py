@@ -17,14 +17,16 @@ class ClaimError(AssertionError):
     """A measurement no longer gives the verdict that the ledger states."""
 
 
-PARTS = {"sensitivity": "Sensitivity", "geometry": "Geometry", "practice": "On your own model"}  # with the ledger's titles
+PARTS = {"sensitivity": "Sensitivity", "geometry": "Geometry", "practice": "On your own model",
+         "neighbours": "Neighbours"}  # with the ledger's titles
 
 
 def ledger(part: str | None = None) -> dict[str, dict]:
     """All claims by id, in the ledger's order, or those of one part.
 
     Args:
-        part: "sensitivity" (the first paper), "geometry" (the second) or "practice" (networks as people build them; no paper's).
+        part: "sensitivity" (the first paper), "geometry" (the second), "practice" (networks as people build them;
+            no paper's) or "neighbours" (the papers that the second names as its own neighbours).
 
     Raises:
         ValueError: an unknown part.

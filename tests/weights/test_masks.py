@@ -26,6 +26,7 @@ def test_one_threshold_for_all_keeps_the_largest(density, device):
 def test_of_equal_weights_the_first_are_kept():
     masks = magnitude_masks([torch.ones(3), -torch.ones(2, 2)], 4 / 7)
     assert [mask.tolist() for mask in masks] == [[True] * 3, [[True, False], [False, False]]]
+    assert magnitude_masks([torch.ones(5000)], 0.3)[0].nonzero().flatten().tolist() == list(range(1500))
 
 
 def test_each_replica_has_a_threshold_of_its_own():
@@ -59,6 +60,13 @@ def test_masks_of_equal_energy_keep_as_much_to_the_nearest_weight():
         difference = (square * found.flatten(1)).sum(-1) - (square * mask.flatten(1)).sum(-1)
         assert (difference.abs() <= square.amax(-1) / 2 * (1 + 1e-12)).all()
         assert (found.flatten(1).sum(-1) > mask.flatten(1).sum(-1)).all()  # more of them, as they are smaller
+    for energy, count in ((2.4, 2), (2.6, 3)):  # of weights 1 as many as come nearest
+        weight, mask, seed = torch.ones(500), torch.arange(500) == 0, 0
+        weight[0] = energy**0.5
+        found = mask
+        while found[0]:  # as long as the heavy one is among the first
+            seed, found = seed + 1, random_masks_of_equal_energy([mask], [weight], generator=seeded(seed))[0]
+        assert int(found.sum()) == count
     nothing = random_masks_of_equal_energy([torch.zeros(9, dtype=torch.bool)], [torch.ones(9)])
     everything = random_masks_of_equal_energy([torch.ones(9, dtype=torch.bool)], [torch.ones(9)])
     assert not nothing[0].any() and everything[0].all()

@@ -90,7 +90,8 @@ def test_vectors_that_the_matrix_does_not_determine_are_nan_with_a_warning():
     good = random(5, 5)
     mixed = torch.stack([good, torch.eye(5, dtype=F64)])
     for call in (lambda: layer_alignment(mixed, good, k=3), lambda: layer_alignment(good, mixed, k=3),
-                 lambda: singular_vector_agreement(mixed, good, k=3), lambda: subspace_overlap(mixed, good, k=3)):  # fmt: skip
+                 lambda: singular_vector_agreement(mixed, good, k=3), lambda: singular_vector_agreement(good, mixed, k=3),
+                 lambda: subspace_overlap(mixed, good, k=3), lambda: subspace_overlap(good, mixed, k=3)):  # fmt: skip
         with pytest.warns(RuntimeWarning, match="in 1 of 2 replicas, so that they are not determined.*NaN; use a smaller k"):
             found = call()
         assert found.isnan().tolist() == [False, True]
@@ -102,6 +103,9 @@ def test_vectors_that_the_matrix_does_not_determine_are_nan_with_a_warning():
         assert singular_vector_agreement(tall, tall, k=3).isnan()
     with pytest.warns(RuntimeWarning, match="the space of the first k vectors could be another"):
         assert subspace_overlap(tall, tall, k=3).isnan()
+    wide = composed(basis(2, 1), basis(3, 2), torch.tensor([1.0, 0.0], dtype=F64))
+    with pytest.warns(RuntimeWarning, match="equal or 0 up to rounding"):
+        assert layer_alignment(good[:3, :3], wide, k=2).isnan()  # of 3 inputs 2 are left for its second vector
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         square = composed(basis(3, 1), basis(3, 2), torch.tensor([2.0, 1.0, 0.0], dtype=F64))  # where only one direction is left

@@ -14,6 +14,7 @@ from .store import (
     run_all,
     train_all,
     tuned_radius_all,
+    weights_all,
     write,
 )
 
@@ -30,5 +31,6 @@ if __name__ == "__main__":
     compare_all(progress=not given.quiet, n_jobs=given.jobs)
     own_model_all(progress=not given.quiet)
     flossing_all(progress=not given.quiet)
+    weights_all(progress=not given.quiet)
     tuned_radius_all(progress=not given.quiet, n_jobs=given.jobs)
     write("claims", claim_figures())

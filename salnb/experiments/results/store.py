@@ -19,6 +19,7 @@ from ...common.progress import progress_bar
 from ...common.version import __version__
 from ...notebook.book_files import BOOK, write_atomically
 from ...representations.study import plan as geometry
+from ...weights.study import plan as spectra
 from ..measurements.exponent_under_sal import follow_exponent, predicted_offset
 from ..measurements.layer_transmission import layer_growth
 from ..measurements.random_spectra import random_spectrum
@@ -165,6 +166,15 @@ def flossing_all(progress: bool = True, only: Callable[[str], bool] = lambda nam
         if not flossing_is_stored(name, settings, read):
             run = run_flossing(name, settings, read, FOLDER / ".partial")
             write(FLOSSING, {**read(FLOSSING), name: {**run, "provenance": provenance()}})
+
+
+def weights_all(progress: bool = True, only: Callable[[str], bool] = lambda name: True) -> None:
+    """The runs of *The spectrum of a weight matrix while it learns* that are missing, each stored as soon as it is done."""
+    for job in progress_bar([job for job in spectra.jobs() if only(job[0])], enabled=progress, label="weights"):
+        stored, settings = read(spectra.FILE), as_stored(spectra.settings_of(job))
+        if stored.get(job[0], {}).get("settings") != settings and spectra.ready(job, stored):
+            run = spectra.run_one(job, stored)
+            write(spectra.FILE, {**read(spectra.FILE), job[0]: {**run, "settings": settings, "provenance": provenance()}})
 
 
 def tuned_radius_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:

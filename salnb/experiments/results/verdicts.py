@@ -8,6 +8,7 @@ import numpy as np
 from ...notebook.claims import group_figures
 from ...notebook.intervals import difference_interval
 from ...representations.study.verdicts import geometry_groups
+from ...weights.study.verdicts import weights_groups
 from .flossing_runs import flossing_groups
 from .held_accuracy import pooled
 from .own_model import own_model_groups
@@ -43,6 +44,7 @@ def claim_figures(read: Callable[[str], dict]) -> dict:
         **geometry_groups(read),
         **own_model_groups(read),
         **flossing_groups(read),
+        **weights_groups(read),
     }
     origin = lambda made: {"seconds": math.ceil(sum(run["seconds"] for run in made)),  # noqa: E731
                            "device": next(iter(made))["provenance"]["machine"]}  # fmt: skip
