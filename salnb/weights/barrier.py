@@ -90,5 +90,4 @@ def loss_barrier(
             raise ValueError(f"loss: got shape {tuple(value.shape)} at t = {t:g} after {tuple(losses[0].shape)} at t = 0, "
                              "expected one number, or one per replica, everywhere")  # fmt: skip
     rise = torch.stack([value - ((1 - t) * losses[0] + t * losses[-1]) for t, value in zip(times, losses, strict=True)])
-    rise[0], rise[-1] = losses[0] - losses[0], losses[-1] - losses[-1]  # 0, or NaN of an end that is not finite
     return rise.amax(0) if endpoints else rise[1:-1].amax(0)

@@ -62,7 +62,9 @@ def test_networks_by_functional_call_and_a_loss_that_spoils_what_it_gets():
 def test_what_is_not_finite_is_seen():
     a, b = {"x": torch.tensor([-1.0])}, {"x": torch.tensor([1.0])}
     assert loss_barrier(lambda p: 1 / p["x"].abs().sum(), a, b) == torch.inf
-    assert loss_barrier(lambda p: (p["x"] - 0.1).sqrt().sum(), a, b).isnan()
+    for ends in ((a, b), (b, a)):  # a loss that is no number at one end, or infinite there
+        assert loss_barrier(lambda p: (p["x"] - 0.1).sqrt().sum(), *ends).isnan()
+        assert loss_barrier(lambda p: 1 / (p["x"] + 1).abs().sum(), *ends).isnan()
 
 
 def test_equal_integers_and_plain_numbers_pass():

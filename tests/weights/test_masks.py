@@ -67,6 +67,10 @@ def test_masks_of_equal_energy_keep_as_much_to_the_nearest_weight():
         while found[0]:  # as long as the heavy one is among the first
             seed, found = seed + 1, random_masks_of_equal_energy([mask], [weight], generator=seeded(seed))[0]
         assert int(found.sum()) == count
+    low, high = counted(0.4, 300, 1e-6 / 10)
+    chosen = [random_masks_of_equal_energy([torch.arange(10) < 4], [torch.ones(10)], generator=seeded(i))[0] for i in range(300)]
+    times = torch.stack(chosen).sum(0)
+    assert low <= int(times.min()) and int(times.max()) <= high  # any of them, as often
     nothing = random_masks_of_equal_energy([torch.zeros(9, dtype=torch.bool)], [torch.ones(9)])
     everything = random_masks_of_equal_energy([torch.ones(9, dtype=torch.bool)], [torch.ones(9)])
     assert not nothing[0].any() and everything[0].all()

@@ -106,13 +106,31 @@ def test_kinds_of_layers():
     assert set(tracker.names) == set(expected)
     for name, matrix in expected.items():
         torch.testing.assert_close(tracker.singular_values(name)[0], torch.linalg.svdvals(matrix.detach()), **F32)
-    assert ("conv.weight", "conv2.weight") in tracker.pairs and ("words.weight", "reads.weight") in tracker.pairs
+    assert tracker.pairs == [("conv.weight", "conv2.weight"), ("conv2.weight", "up.weight"), ("words.weight", "reads.weight")]
     left = torch.linalg.svd(matricize(net.conv.weight.detach()))[0]
     right = torch.linalg.svd(matricize(net.conv2.weight.detach()), full_matrices=False)[2].view(8, 6, 2, 3)[:, :, 1, 1].T
     products = (left[:, :6] * right[:, :6]).sum(0).abs()
     torch.testing.assert_close(tracker.alignment("conv.weight", "conv2.weight")[0], products.mean(), **F32)
     torch.testing.assert_close(tracker.alignment("words.weight", "reads.weight")[0],
                                layer_alignment(net.words.weight.detach().T, net.reads.weight.detach()), **F32)  # fmt: skip
+
+
+def test_missing_connections_count_as_zero():
+    net = TanhRNN(3, 8, 2, gain=1.0, connectivity=0.4, generator=seeded())
+    with torch.no_grad():
+        net.recurrent[0].weight.add_(1.0)  # which an optimizer with weight decay or a mistake could do to them
+    tracker = SpectralTracker(net)
+    tracker.record(0)
+    connected = net.recurrent[0].connected_weight().detach()
+    torch.testing.assert_close(tracker.singular_values("recurrent.0.weight")[0], torch.linalg.svdvals(connected), **F32)
+
+
+def test_a_shared_weight_counts_once_and_replicas_meet_no_single_layer():
+    tied = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
+    tied[1].weight = tied[0].weight
+    assert SpectralTracker(tied).names == ["0.weight"]
+    mixed = nn.Sequential(DeepNet(5, 6, 3, 2, gain=1.0, replicas=2), nn.Linear(3, 4))
+    assert ("0.readout.weight", "1.weight") not in SpectralTracker(mixed).pairs
 
 
 def test_a_parametrized_weight_is_what_the_layer_uses_and_looking_does_not_train_it():
@@ -167,8 +185,9 @@ def test_an_interrupted_record_goes_on():
         assert torch.equal(whole.singular_values(name), resumed.singular_values(name))
     for pair in whole.pairs:
         assert torch.equal(whole.alignment(*pair), resumed.alignment(*pair))
-    with pytest.raises(ValueError, match="step: got 1 after 1.5, expected a finite number, larger"):
-        resumed.record(1)
+    for late in (1, 1.5):
+        with pytest.raises(ValueError, match=f"step: got {late} after 1.5, expected a finite number, larger"):
+            resumed.record(late)
     for other, words in ((SpectralTracker(mlp(sizes=(8, 16, 13, 4)), k=2), "of other shapes, .*: 2.weight, 4.weight"),
                          (SpectralTracker(net), "k = 2"), (SpectralTracker(net, k=2, pairs=[]), "the pairs")):  # fmt: skip
         with pytest.raises(ValueError, match=words):
@@ -208,6 +227,9 @@ def test_names_and_pairs_of_ones_own():
     assert tracker.names == ["0.weight", "4.weight"] and "registered" not in repr(tracker.table())
     expected = layer_alignment(net[4].weight.detach(), net[0].weight.detach())
     torch.testing.assert_close(tracker.alignment("4.weight", "0.weight")[0], expected, **F32)
+    two = SpectralTracker(net, pairs=[("0.weight", "2.weight"), ("0.weight", "4.weight")])
+    two.record(0)
+    assert [row["next"] for row in two.table()] == ["2.weight", "", ""]  # the first that was given
 
 
 NET = mlp()
