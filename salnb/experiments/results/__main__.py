@@ -12,6 +12,7 @@ from .store import (
     own_model_all,
     remember_all,
     run_all,
+    spectra_all,
     train_all,
     tuned_radius_all,
     weights_all,
@@ -32,5 +33,6 @@ if __name__ == "__main__":
     own_model_all(progress=not given.quiet)
     flossing_all(progress=not given.quiet)
     weights_all(progress=not given.quiet)
+    spectra_all(progress=not given.quiet)
     tuned_radius_all(progress=not given.quiet, n_jobs=given.jobs)
     write("claims", claim_figures())

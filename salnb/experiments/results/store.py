@@ -23,6 +23,8 @@ from ...weights.study import plan as spectra
 from ..measurements.exponent_under_sal import follow_exponent, predicted_offset
 from ..measurements.layer_transmission import layer_growth
 from ..measurements.random_spectra import random_spectrum
+from ..measurements.spectrum_under_sal import FILE as SPECTRA
+from ..measurements.spectrum_under_sal import spectra_jobs, spectra_under_sal
 from ..training.sweeps import name_of
 from .flossing_runs import FILE as FLOSSING
 from .flossing_runs import flossing_is_stored, flossing_jobs, run_flossing
@@ -175,6 +177,15 @@ def weights_all(progress: bool = True, only: Callable[[str], bool] = lambda name
         if stored.get(job[0], {}).get("settings") != settings and spectra.ready(job, stored):
             run = spectra.run_one(job, stored)
             write(spectra.FILE, {**read(spectra.FILE), job[0]: {**run, "settings": settings, "provenance": provenance()}})
+
+
+def spectra_all(progress: bool = True) -> None:
+    """What SAL does to the weights' singular values: the runs that are missing."""
+    for name, arguments in progress_bar(spectra_jobs(), enabled=progress, label="spectra"):
+        if read(SPECTRA).get(name, {}).get("arguments") != arguments:
+            began, run = time.perf_counter(), spectra_under_sal(**arguments)
+            run |= {"seconds": round(time.perf_counter() - began, 1), "arguments": arguments, "provenance": provenance()}
+            write(SPECTRA, {**read(SPECTRA), name: spectra.rounded(run)})
 
 
 def tuned_radius_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:

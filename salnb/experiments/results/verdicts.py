@@ -9,6 +9,8 @@ from ...notebook.claims import group_figures
 from ...notebook.intervals import difference_interval
 from ...representations.study.verdicts import geometry_groups
 from ...weights.study.verdicts import weights_groups
+from ..measurements.spectrum_under_sal import FILE as SPECTRA
+from ..measurements.spectrum_under_sal import spectra_groups
 from .flossing_runs import flossing_groups
 from .held_accuracy import pooled
 from .own_model import own_model_groups
@@ -45,6 +47,7 @@ def claim_figures(read: Callable[[str], dict]) -> dict:
         **own_model_groups(read),
         **flossing_groups(read),
         **weights_groups(read),
+        **spectra_groups(read(SPECTRA)),
     }
     origin = lambda made: {"seconds": math.ceil(sum(run["seconds"] for run in made)),  # noqa: E731
                            "device": next(iter(made))["provenance"]["machine"]}  # fmt: skip
