@@ -10,6 +10,7 @@ import pytest
 
 from salnb.notebook import claims
 from salnb.notebook.book_files import BOOK
+from salnb.weights.study.verdicts import MEASURES
 
 MEASURED = ["lyapunov-match", "architectures", "edge-of-chaos", "moderate-transmission"]
 FIRST_PAPER = [*MEASURED, "depth-300", "lag-300", "beats-spectral-radius", "local-rule-beats-tuned-gain",
@@ -18,6 +19,7 @@ GEOMETRY = ["power-law", "power-law-learned", "local-beats-backpropagation", "lo
             "local-less-accurate", "decay-beats-jacobian", "steeper-is-more-robust", "local-smoother", "one-frontier",
             "exponent-floats"]  # fmt: skip
 PRACTICE = ["own-model-start", "own-model-line", "own-model-cost", "flossing-directions", "flossing-lag", "flossing-alone"]
+NEIGHBOURS = [*MEASURES, "weights-sal-rank", "weights-sensitivity-rank"]
 EDGE = {"id": "edge", "measure": "maximum exponent", "unit": "nats per step", "of": "networks", "verdict": "confirmed",
         "confirm": [-0.05, 0.05], "refute": [[-math.inf, -0.1], [0.1, math.inf]]}  # fmt: skip
 
@@ -35,8 +37,9 @@ def edge(monkeypatch):
 
 def test_ledger_holds_the_claims_of_both_papers_and_of_the_book_with_their_sources():
     assert list(claims.ledger("sensitivity")) == FIRST_PAPER and list(claims.ledger("geometry")) == GEOMETRY
-    assert list(claims.ledger("practice")) == PRACTICE and list(claims.ledger()) == FIRST_PAPER + GEOMETRY + PRACTICE
-    with pytest.raises(ValueError, match="part: got 'frames', expected one of sensitivity, geometry, practice"):
+    assert list(claims.ledger("practice")) == PRACTICE and list(claims.ledger("neighbours")) == NEIGHBOURS
+    assert list(claims.ledger()) == FIRST_PAPER + GEOMETRY + PRACTICE + NEIGHBOURS
+    with pytest.raises(ValueError, match="part: got 'frames', expected one of sensitivity, geometry, practice, neighbours"):
         claims.ledger("frames")
     for entry in claims.ledger().values():
         assert entry["claim"] and entry["source"] and entry["measure"] and entry["unit"]
@@ -145,8 +148,8 @@ def test_check_refuses_unknown_and_open_claims(monkeypatch):
 
 def test_table_shows_every_claim_and_says_open_where_nothing_is_measured():
     rows = claims.markdown_table().splitlines()
-    assert len(rows) == 2 + len(FIRST_PAPER) + len(GEOMETRY) + len(PRACTICE)
-    assert claims.markdown_table("geometry").splitlines()[2:] == rows[2 + len(FIRST_PAPER) : -len(PRACTICE)]
+    assert len(rows) == 2 + len(FIRST_PAPER) + len(GEOMETRY) + len(PRACTICE) + len(NEIGHBOURS)
+    assert claims.markdown_table("geometry").splitlines()[2:] == rows[2 + len(FIRST_PAPER) : -len(PRACTICE + NEIGHBOURS)]
     for row, entry in zip(rows[2:], claims.ledger().values(), strict=True):
         assert row.count("|") == 6 and entry["id"] in row and f"**{entry['verdict']}**" in row
         assert (entry["verdict"] == "open") == ("not yet measured" in row)

@@ -130,7 +130,7 @@ def lag_rates() -> Named:
 
 # --- training: SAL and what it is compared with, the most important runs first --------------------------------------------------
 Job = tuple[str, str, dict]
-TUNED_RADIUS = "tuned_radius"  # the file of the runs in tuned_radius.py
+TUNED_RADIUS, TUNED_DEPTH = "tuned_radius", "tuned_depth"  # the files of the runs in tuned_radius.py and tuned_depth.py
 NONE = dict(sal=False)
 PAIRED = 102104  # the same networks and data for two policies; the recipe was completed after looking at them, so neither counts
 GAINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)

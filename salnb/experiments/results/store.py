@@ -31,6 +31,7 @@ from .flossing_runs import flossing_is_stored, flossing_jobs, run_flossing
 from .own_model import FILE, is_stored, own_model_jobs, run_own_model
 from .plan import FLAT, LAYERS, RINGS, Job, label, measurement_jobs, memory_jobs, train_one, training_jobs
 from .trained_memory import trained_memory
+from .tuned_depth import tuned_depth_jobs
 from .tuned_radius import tuned_radius_jobs
 from .verdicts import claim_figures as figures_of
 
@@ -189,9 +190,10 @@ def spectra_all(progress: bool = True) -> None:
 
 
 def tuned_radius_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:
-    """The runs of the last verdict that are missing, several at a time: selection, then what was selected is judged."""
-    while train_missing([job for job in tuned_radius_jobs(read) if only(job)], progress, n_jobs):
-        pass  # what has just been stored names the next ones
+    """The runs of the last verdict that are missing, in time and then in depth: selection, then what was selected is judged."""
+    for jobs in (tuned_radius_jobs, tuned_depth_jobs):
+        while train_missing([job for job in jobs(read) if only(job)], progress, n_jobs):
+            pass  # what has just been stored names the next ones
 
 
 def compared(job: geometry.Job) -> tuple[geometry.Job, dict]:
