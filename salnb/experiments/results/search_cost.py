@@ -8,9 +8,9 @@ import numpy as np
 def held_after_search(starts: Mapping[object, Sequence[bool]], budget: int, *, draws: int = 2000, seed: int = 0) -> float:
     r"""The expected share of networks that hold at the start which a search with ``budget`` trial runs selects.
 
-    In each draw the trial runs are spread over the starts as evenly as can be, each start's first ones in a random order. The
-    start with the largest share of successes is selected among those tried, of equal ones by chance, and judged by its *other* networks: none
-    is counted that helped to select.
+    In each draw the trial runs are spread over the starts as evenly as can be, each start's first ones in a random order. Of the
+    starts that were tried the one with the largest share of successes is selected, of equal ones by chance, and judged by its
+    *other* networks: none is counted that helped to select.
 
     Args:
         starts: for each start (a gain, a rate, both) whether each of its networks held. budget: trial runs in all.
