@@ -19,7 +19,8 @@ REPLICAS = 8
 DECAYS = (1e-4, 1e-3, 3e-3, 1e-2)
 DECAY = 1e-3  # the one that the claims are about
 EPOCHS = {"digits": 200, "mnist1d": 100}  # about 9,000 steps each
-WIDTHS = {64: dict(lr=0.05, epochs=600), 256: dict(lr=0.02, epochs=300)}  # under permuted labels all have to be fitted
+# Under permuted labels all have to be fitted. With 64 neurons and the rate 0.05 of the first plan 12 % were, so it was lowered.
+WIDTHS = {64: dict(lr=0.01, epochs=600), 256: dict(lr=0.02, epochs=300)}
 SHARES = {"30 %, decay 1": dict(share=0.3, steps=4000, lr=3e-3, decay=1.0),
           "30 %, no decay": dict(share=0.3, steps=4000, lr=3e-3, decay=0.0),
           "90 %, decay 1": dict(share=0.9, steps=1500, lr=3e-3, decay=1.0),

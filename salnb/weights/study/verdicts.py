@@ -13,6 +13,7 @@ Runs = Mapping[str, dict]
 Groups = dict[str, list[float]]
 PLAIN, DECAYED = "decay 0", f"decay {DECAY:g}"
 MEMORIZED, KNOWN, LEAST_FALL = 0.99, 0.5, 0.05  # shares of right answers, on the pairs to fit and to test; a fall of the rank
+FITTED = 0.99  # share of the labels to fit that a network must have learned to count
 
 
 def array(values: list) -> np.ndarray:
@@ -91,10 +92,13 @@ def known_without_fall(runs: Runs) -> Groups:
 
 
 def labels(runs: Runs, what: Callable[[dict, str], np.ndarray], names: tuple[str, ...]) -> Groups:
-    """True minus permuted labels, for each width."""
-    of = lambda width, kind, name: what(runs[f"digits, {width} neurons, {kind} labels"], name)  # noqa: E731
-    return {f"{width} neurons, {name}": minus(of(width, "true", name), of(width, "permuted", name))
-            for width in WIDTHS for name in names}  # fmt: skip
+    """True minus permuted labels, for each width, of the networks that fit both."""
+    found = {}
+    for width in WIDTHS:
+        true, permuted = (runs[f"digits, {width} neurons, {kind} labels"] for kind in ("true", "permuted"))
+        fit = (array(true["fitted"]) > FITTED) & (array(permuted["fitted"]) > FITTED)
+        found |= {f"{width} neurons, {name}": minus(what(true, name)[fit], what(permuted, name)[fit]) for name in names}
+    return found
 
 
 def tickets(runs: Runs, control: str) -> Groups:

@@ -46,7 +46,7 @@ def runs_of(job: tuple) -> dict:
     base = settings.get("decay", 0.0) * 100 + 0.2 * settings.get("permuted", False) + 0.01 * ("norms" in settings)
     eight = [0.001 * i for i in range(8)]
     if function.__name__ == "learn":
-        return {"rank": {m: [[0.8] * 8, [0.7 - base + e for e in eight]] for m in matrices}, "accuracy": [0.9] * 8,
+        return {"rank": {m: [[0.8] * 8, [0.7 - base + e for e in eight]] for m in matrices}, "accuracy": [0.9] * 8, "fitted": [1.0] * 8,
                 "top half": [0.89 + e for e in eight],
                 "rank of the change": {m: [0.3 + base + e for e in eight] for m in matrices},
                 "alignment": {"hidden.1.weight -> hidden.2.weight": [0.5 - base + e for e in eight]}}  # fmt: skip
@@ -74,6 +74,14 @@ def test_every_claim_is_measured_from_the_plan_with_all_its_groups():
         assert all(m == pytest.approx(value) for m in mean[claim].values()), claim
     assert all(m > 0.3 for m in mean["weights-barrier-beyond-distance"].values())
     assert {run for run in map(id, found["weights-tickets"][0])} == {id(stored[f"{d}, tickets"]) for d in ("digits", "mnist1d")}
+
+
+def test_networks_that_did_not_fit_their_labels_do_not_count():
+    stored = {job[0]: {**runs_of(job), "seconds": 1.0} for job in jobs()}
+    stored["digits, 64 neurons, permuted labels"]["fitted"] = [1.0] * 7 + [0.9]
+    groups = weights_groups(lambda file: stored)["weights-labels-rank"][1]
+    assert {name: len(values) for name, values in groups.items() if "hidden.1" in name} == {
+        "64 neurons, hidden.1.weight": 7, "256 neurons, hidden.1.weight": 8}  # fmt: skip
 
 
 def test_a_claim_waits_for_its_runs_and_for_six_networks():
