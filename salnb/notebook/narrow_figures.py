@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .narrow_rows import put_notes_below_names
+from .narrow_rows import put_notes_below_names, rename_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,8 +60,9 @@ def _lay_notes_over(figure: "Figure", undo: list) -> None:
     """Takes the notes out of the layout, so that no panel makes room for them, and moves them to where they fit."""
     for ax in figure.axes:
         for note in ax.texts:
+            counted = note.get_in_layout()
+            undo.append(lambda note=note, counted=counted: note.set_in_layout(counted))
             note.set_in_layout(False)
-            undo.append(lambda note=note: note.set_in_layout(True))
     _has_room(figure)
     for ax in figure.axes:
         for note in ax.texts:
@@ -217,13 +218,11 @@ def _break_row_names(ax: "Axes", room: float, undo: list) -> None:
     if widest <= room:
         return
     letters = max(8, int(max(map(len, names)) * room / widest))
-    locator, formatter = ax.yaxis.get_major_locator(), ax.yaxis.get_major_formatter()
-    ax.set_yticks(ax.get_yticks(), [broken(name, letters) for name in names], multialignment="right", linespacing=1.05)
+    rename_rows(ax, [broken(name, letters) for name in names], undo)
     # A row of two lines needs the height of two.
     lines, room_for_one = max(broken(name, letters).count("\n") + 1 for name in names), ax.get_window_extent().height / len(names)
     short = lines * 1.3 * SMALLEST_FONT / 72 * ax.figure.dpi - room_for_one
     ax.figure.set_figheight(ax.figure.get_figheight() + max(short, 0.0) * len(names) / ax.figure.dpi)
-    undo += [lambda: ax.yaxis.set_major_formatter(formatter), lambda: ax.yaxis.set_major_locator(locator)]
 
 
 def _enlarge(text: "Text", undo: list) -> None:

@@ -80,20 +80,17 @@ def _end_with_the_data(ax: "Axes", undo: list) -> None:
     left, right = ax.get_xlim()
     ends = ax.dataLim.x1 + ROOM * (ax.dataLim.x1 - left)
     if left < ends < right:
+        own = ax.get_autoscalex_on()
         ax.set_xlim(left, ends)
-        undo.append(lambda: ax.set_xlim(left, right))
+        undo.append(lambda: ax.set_xlim(left, right, auto=own))
 
 
 def _make_room(ax: "Axes", notes: dict, undo: list) -> None:
     """Adds an empty line to the names of rows with notes, and height where a row is lower than its lines."""
     ticks, names = ax.get_yticks(), [label.get_text() for label in ax.get_yticklabels()]
-    locator, formatter = ax.yaxis.get_major_locator(), ax.yaxis.get_major_formatter()
-    bold = [label.get_fontweight() for label in ax.get_yticklabels()]
     taller = [name + "\n " if tick in notes else name for tick, name in zip(ticks, names, strict=True)]
-    ax.set_yticks(ticks, taller, multialignment="right", linespacing=1.05)
+    rename_rows(ax, taller, undo)
     size, dpi = max(label.get_fontsize() for label in ax.get_yticklabels()), ax.figure.dpi
-    for label, weight in zip(ax.get_yticklabels(), bold, strict=True):
-        label.set_fontweight(weight)
     heights = sorted(ax.transData.transform([(0, tick) for tick in ticks])[:, 1])
     low = min(above - below for below, above in zip(heights, heights[1:], strict=False))
     lines = max(name.count("\n") + 1 for name in taller)
@@ -102,6 +99,20 @@ def _make_room(ax: "Axes", notes: dict, undo: list) -> None:
         before = ax.figure.get_figheight()
         ax.figure.set_figheight(before + (short - 1) * ax.bbox.height / dpi)
         undo.append(lambda: ax.figure.set_figheight(before))
+
+
+def rename_rows(ax: "Axes", names: list[str], undo: list) -> None:
+    """Gives the rows beside the vertical axis other names, of several lines perhaps; what is in view stays the same."""
+    from matplotlib.text import Text
+
+    locator, formatter = ax.yaxis.get_major_locator(), ax.yaxis.get_major_formatter()
+    for label in ax.get_yticklabels():
+        kept = Text()
+        kept.update_from(label)  # the distance of its lines and how they are aligned would otherwise stay as they are set here
+        undo.append(lambda label=label, kept=kept: label.update_from(kept))
+    bottom, top = ax.get_ylim()
+    ax.set_yticks(ax.get_yticks(), names, multialignment="right", linespacing=1.05)
+    ax.set_ylim(bottom, top, auto=ax.get_autoscaley_on())  # Matplotlib has brought rows into view that stood outside
     undo += [lambda: ax.yaxis.set_major_formatter(formatter), lambda: ax.yaxis.set_major_locator(locator)]
 
 
