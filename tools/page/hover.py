@@ -73,8 +73,9 @@ def sources(root: Path) -> dict[str, str]:
         where = fields.get("journal") or fields.get("booktitle") or fields.get("publisher") or ""
         title = re.sub(r"[{}]", "", fields.get("title", ""))
         says = in_plain_signs(f"{names} ({fields.get('year', '')}): {title}. {re.sub(r'[{}]', '', where)}".strip(". ") + ".")
-        for address in (fields.get("url", ""), f"https://doi.org/{fields['doi']}" if "doi" in fields else ""):
-            if address:
+        for kind, start in (("url", ""), ("doi", "https://doi.org/"), ("eprint", "https://arxiv.org/abs/")):
+            if kind in fields:
+                address = f"{start}{fields[kind]}"
                 found[address.rstrip("/").lower()] = says
     return found
 

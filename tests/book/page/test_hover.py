@@ -1,6 +1,7 @@
 """What shows on a link: the text of the page of symbols, or the source's entry in the bibliography."""
 
 import re
+import unicodedata
 
 from tools.page import hover
 from tools.tree import ROOT
@@ -24,3 +25,29 @@ def test_a_link_to_a_word_gets_its_text_and_others_none():
 def test_a_source_is_named_with_its_year():
     marked = hover.with_tips('<a href="https://doi.org/10.1016/j.neunet.2021.06.015">the paper</a>', ROOT)
     assert 'data-tip="Shibata et al. (2021): Sensitivity' in marked
+
+
+def test_the_address_may_be_written_otherwise_and_a_preprint_is_found():
+    expected = "Yunis et al. (2024): Approaching deep learning"
+    for address in ("https://arxiv.org/abs/2408.11804", "https://arxiv.org/abs/2408.11804/", "https://arXiv.org/abs/2408.11804"):
+        assert f'data-tip="{expected}' in hover.with_tips(f'<a href="{address}">x</a>', ROOT)
+    assert 'data-tip="Shibata' in hover.with_tips('<a href="https://doi.org/10.1016/J.NEUNET.2021.06.015">x</a>', ROOT)
+
+
+def test_a_word_on_the_same_page_gets_its_text():
+    assert 'data-tip="Sensitivity: ' in hover.with_tips('<a href="#word-sensitivity">x</a>', ROOT)
+    assert "data-tip" not in hover.with_tips('<a href="other.html#word-sensitivity">x</a>', ROOT)
+
+
+def test_signs_of_a_text_cannot_end_its_attribute(monkeypatch):
+    monkeypatch.setattr(hover, "words", lambda root: {"word-odd": 'a "b" <c> & d'})
+    marked = hover.with_tips('<a href="#word-odd">x</a>', ROOT)
+    assert marked == '<a href="#word-odd" data-tip="a &quot;b&quot; &lt;c&gt; &amp; d">x</a>'
+
+
+def test_greek_letters_are_those_of_the_alphabet():
+    """By their names in Unicode, which know nothing of the table."""
+    for command, sign in hover._TEX.items():
+        if command != "sum" and len(sign) == 1 and "GREEK" in (name := unicodedata.name(sign)):
+            case = "CAPITAL" if command[0].isupper() else "SMALL"
+            assert name == f"GREEK {case} LETTER {command.removeprefix('var').upper().replace('LAMBDA', 'LAMDA')}", command

@@ -58,3 +58,17 @@ def test_names_are_told_apart(svg):
 def test_a_stored_figure_without_a_second_drawing_shows_everywhere():
     page = ink.figure('<svg viewBox="0 0 10 5"><path d="M 0 0"/></svg>', "x", "f1")
     assert re.findall(r'<svg class="ink (\w+)"', page) == ["both"]
+
+
+def test_a_subscript_stands_below_its_line_and_an_exponent_above():
+    """Heights in an SVG grow downward; the words after the formula are on the line again."""
+    with matplotlib.rc_context(plotting.STYLE):
+        figure, ax = plt.subplots()
+        ax.set_title(r"before $x_a y^b$ after")
+        page = ink.figure(figure_formats.as_svg(figure), "x", "f1")
+    plt.close("all")
+    height, at = 0.0, {}
+    for shift, letters in re.findall(r'<tspan dy="([^"]+)"[^>]*>([^<]*)</tspan>', page):
+        height += float(shift)
+        at |= dict.fromkeys(letters.split(), height)
+    assert abs(at["before"] - at["after"]) < 0.05 and at["b"] < at["before"] - 1 < at["a"] - 2  # two decimals are written
