@@ -116,7 +116,9 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation; NaN where one of them is constant."""
+    """Rank correlation; NaN where one of them is constant or has no number."""
+    if np.isnan([x, y]).any():
+        return math.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         return float(np.corrcoef(ranks(x), ranks(y))[0, 1])
 

@@ -31,7 +31,7 @@ def test_times_of_a_network_that_groks():
 def test_ranks_are_compared_as_scipy_does():
     x, y = random(12).round(decimals=0).numpy(), random(12, seed=1).numpy()  # with ties
     assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert math.isnan(spearman(np.ones(5), y[:5]))
+    assert math.isnan(spearman(np.ones(5), y[:5])) and math.isnan(spearman(np.array([1.0, math.nan]), y[:2]))
     run = {"pairs": {str(i): {"barrier": [b, 1.0], "agreement": [1 - b if b is not None else 0.0, i]} for i, b in
                      enumerate((0.1, 0.5, None, 0.3))}}  # fmt: skip
     assert correlations(run, "agreement")[0] == pytest.approx(-1)  # a loss that overflowed is the highest barrier
