@@ -49,10 +49,10 @@ def test_a_card_says_claim_verdict_and_the_stored_numbers(small: bool) -> None:
 def test_a_card_of_the_ledger_has_rule_dates_reason_and_the_page_that_measures() -> None:
     for name, card in cards_of(claims.cards().html).items():
         entry, said = LEDGER[name], words(card)
-        days = re.findall(r"\d+ November \d{4}", entry["fixed"])
-        assert days and all(day.replace("November", "Nov") in said for day in days)
-        runs = f"runs {entry['ran'].day} Nov 2026" if "ran" in entry else "not yet run"
-        assert f"Plan {days[-1].replace('November', 'Nov')}, {runs}" in said
+        days = [f"{day} {month[:3]} {year}" for day, month, year in re.findall(r"(\d+) ([A-Z]\w+) (\d{4})", entry["fixed"])]
+        assert days and all(day in said for day in days)
+        runs = f"runs {entry['ran']:%-d %b %Y}" if "ran" in entry else "not yet run"
+        assert f"Plan {days[-1]}, {runs}" in said
         assert entry["measure"] in said and entry["source"] in said and entry.get("per", "") in said
         told = [p for p in card.iter("p") if p.get("class") == "claim-reason"]
         told += [p for folded in card.iter("details") for p in folded.iter("p")]
@@ -114,8 +114,8 @@ def test_rule_and_plan_in_words() -> None:
 @pytest.mark.parametrize("name", LEDGER)
 def test_the_small_card_has_both_dates_too(name: str) -> None:
     card = words(cards_of(claims.cards(small=True).html)[name])
-    runs = f"runs {LEDGER[name]['ran'].day} Nov 2026" if "ran" in LEDGER[name] else "not yet run"
-    assert re.search(rf"Plan \d+ Nov 2026, {runs}$", card)
+    runs = f"runs {LEDGER[name]['ran']:%-d %b %Y}" if "ran" in LEDGER[name] else "not yet run"
+    assert re.search(rf"Plan \d+ [A-Z][a-z][a-z] \d{{4}}, {runs}$", card)
 
 
 def test_a_claim_without_runs_says_so() -> None:
