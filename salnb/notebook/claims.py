@@ -18,7 +18,7 @@ class ClaimError(AssertionError):
 
 
 PARTS = {"sensitivity": "Sensitivity", "geometry": "Geometry", "practice": "On your own model",
-         "neighbours": "Neighbours"}  # with the ledger's titles
+         "neighbours": "Neighbors"}  # with the ledger's titles
 
 
 def ledger(part: str | None = None) -> dict[str, dict]:
@@ -26,7 +26,7 @@ def ledger(part: str | None = None) -> dict[str, dict]:
 
     Args:
         part: "sensitivity" (the first paper), "geometry" (the second), "practice" (networks as people build them;
-            no paper's) or "neighbours" (the papers that the second names as its own neighbours).
+            no paper's) or "neighbours" (the papers that the second names as its own neighbors).
 
     Raises:
         ValueError: an unknown part.

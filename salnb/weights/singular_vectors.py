@@ -1,4 +1,4 @@
-"""Comparing the singular vectors of two matrices: of neighbouring layers, or of one layer at two times."""
+"""Comparing the singular vectors of two matrices: of neighboring layers, or of one layer at two times."""
 
 import warnings
 
@@ -71,7 +71,7 @@ def aligned(left: Tensor, values: Tensor, right: Tensor, next_values: Tensor, in
 
 
 def layer_alignment(first: Tensor, second: Tensor, *, k: int = 10) -> Tensor:
-    r"""Alignment of neighbouring layers: whether the strongest outputs of one are the strongest inputs of the next.
+    r"""Alignment of neighboring layers: whether the strongest outputs of one are the strongest inputs of the next.
 
     .. math:: \frac1k \sum_{j \le k} |\langle u_j(W_1),\, v_j(W_2)\rangle|, \qquad W = \sum_j s_j u_j v_j^\top
 

@@ -30,7 +30,7 @@ class SpectralTracker:
             replicas, as in ``DeepNet``.
         parameters: names of the weights, as in ``model.named_parameters()``; default: all with two dimensions or more, but not
             biases and normalizations. A parametrized weight has the name that the layer uses, such as "0.weight".
-        pairs: pairs of names, the second reading the outputs of the first, whose alignment is recorded; default: neighbours in
+        pairs: pairs of names, the second reading the outputs of the first, whose alignment is recorded; default: neighbors in
             the order of registration whose shapes fit.
         k: how many singular vectors the alignment compares.
 

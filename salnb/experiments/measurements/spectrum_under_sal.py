@@ -43,7 +43,7 @@ def spectra_under_sal(
     Returns:
         "at": "start", "SAL" and the learning steps; "log_sensitivity" (looks, R); "rank" (looks, R), the mean over all hidden
         layers but the first; "rank by layer" (2, layers, R), at the start of learning and at its end; "alignment" (looks, R), the
-        mean over neighbouring layers; "accuracy" (R,).
+        mean over neighboring layers; "accuracy" (R,).
     """
     generator = torch.Generator().manual_seed(seed)
     draw = lambda n, split="train": digits(n, generator, split=split, replicas=(replicas,))  # noqa: E731
