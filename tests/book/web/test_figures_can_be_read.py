@@ -75,7 +75,7 @@ APART_FROM_IT = ("x='70' y='118'", "x='15' y='100'", "x='70' y='70' transform='r
 
 @pytest.mark.parametrize("place", APART_FROM_IT, ids=["below", "before", "upright"])
 def test_words_that_stand_near_each_other_do_not_touch(context, tmp_path: Path, place: str) -> None:
-    near = GOOD.replace("<path", f"<text {place} font-size='12' fill='#333'>othe</text><path")
+    near = GOOD.replace("<path", f"<text {place} font-size='12' fill='#333'>ones</text><path")
     assert ask(context, tmp_path / "good.html", near) == []
 
 
