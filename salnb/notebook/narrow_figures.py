@@ -200,7 +200,12 @@ def _fold_legend(owner: "Figure | Axes", legend: "Legend", room: float, undo: li
     place = {code: name for name, code in legend.codes.items()}.get(legend._loc, "best")
     outside = "outside " if getattr(legend, "_outside_loc", None) else ""
     labels = [text.get_text() for text in legend.get_texts()]
-    folded = owner.legend(legend.legend_handles, labels, loc=f"{outside}{place}", ncols=columns,
+    # What a legend holds of an error bar is its line without the marker; the panel has the whole of it by its name.
+    panels = legend.figure.axes if owner is legend.figure else [owner]
+    whole = {name: handle for ax in panels
+             for handle, name in zip(*ax.get_legend_handles_labels(), strict=True)}  # fmt: skip
+    handles = [whole.get(name, drawn) for name, drawn in zip(labels, legend.legend_handles, strict=True)]
+    folded = owner.legend(handles, labels, loc=f"{outside}{place}", ncols=columns,
                           fontsize=max(SMALLEST_FONT, legend.get_texts()[0].get_fontsize()), columnspacing=1.0)  # fmt: skip
     if hasattr(owner, "legend_"):  # a panel has one legend, which the new one has replaced
         undo.append(lambda: setattr(owner, "legend_", legend))

@@ -3,6 +3,7 @@
 import matplotlib
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 from salnb.notebook import plotting
 from salnb.notebook.figure_formats import render
@@ -154,3 +155,16 @@ def test_panels_that_shared_the_scale_below_get_numbers_of_their_own() -> None:
         assert all(ax.xaxis.get_tick_params()["labelbottom"] for ax in axes.flat)
         assert axes[0, 0].get_xlabel() == "", "one name of the scale, at the bottom, says it for all"
     assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in axes.flat] == [False, False, True, True]
+
+
+def test_the_marks_of_error_bars_stay_in_a_folded_legend() -> None:
+    """A legend's own drawing of an error bar is only its line, so that networks of one color could not be told apart."""
+    figure, ax = plt.subplots(figsize=(9, 3))
+    marks = "os^D"
+    for place, mark in enumerate(marks):
+        ax.errorbar(place, 1, yerr=0.2, color="C0", marker=mark, linestyle="", label=f"a network with a long name, {place}")
+    figure.legend(loc="outside lower center", ncols=4)
+    with narrow(figure):
+        figure.draw_without_rendering()
+        drawn = [line.get_marker() for line in figure.legends[-1].findobj(Line2D)]
+        assert figure.legends[-1]._ncols < 4 and [mark for mark in drawn if mark in marks] == list(marks)
