@@ -11,7 +11,19 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from tools.page import claim_cards, colored_words, first_screen, fonts, gallery, hover, ink, margin_notes, reachable, typography
+from tools.page import (
+    claim_cards,
+    colored_words,
+    first_screen,
+    fonts,
+    gallery,
+    hover,
+    ink,
+    margin_notes,
+    plain_code,
+    reachable,
+    typography,
+)
 from tools.page.playgrounds import add_playgrounds
 from tools.tree import settings
 
@@ -86,6 +98,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", first_screen.lead_with_the_best_figure, priority=600)
     app.connect("doctree-resolved", colored_words.color_words, priority=610)
     app.connect("doctree-resolved", typography.hold_together, priority=620)
+    app.connect("doctree-resolved", plain_code.plain_code)
     app.connect("doctree-resolved", ink.set_figures_into_the_page, priority=700)
     app.connect("html-page-context", first_screen.link_to_the_code)
     app.connect("html-page-context", hover.explain_links)
