@@ -94,7 +94,7 @@ def matricize(weight: Tensor, *, transposed: bool = False) -> Tensor:
               \text{transposed: } (i, o, k_1, \dots) \to (o,\; i \cdot k_1 \cdots)
 
     Args:
-        weight: (out, in, *kernel) of a convolution, (out, in) of a linear layer, which stays as it is.
+        weight: (out, in, kernel, ...) of a convolution, (out, in) of a linear layer, which stays as it is.
         transposed: the first two dimensions are (in, out), as those of a transposed convolution; they are exchanged first. With
             groups the second one holds the outputs of a group.
 

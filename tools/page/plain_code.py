@@ -24,5 +24,6 @@ def plain_code(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for block in list(doctree.findall(nodes.literal_block)):
         code = block.astext()
         if without_marks(code) != code:
-            block.children = [nodes.Text(without_marks(code))]
+            block.clear()
+            block += nodes.Text(without_marks(code))
             block.rawsource = block.astext()

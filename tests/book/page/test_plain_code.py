@@ -18,4 +18,5 @@ def test_a_page_shows_plain_code_and_keeps_its_language():
     document += [nodes.paragraph("", "say # fmt: skip"), block]
     plain_code(None, document, "x")
     assert block.astext() == block.rawsource == "x = (1,\n     2)" and block["language"] == "ipython3"
+    assert block[0].parent is block, "other parts of the page go on from there"
     assert document[0].astext() == "say # fmt: skip"
