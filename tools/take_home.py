@@ -31,6 +31,7 @@ from tools.tree import HTML, ROOT, notebooks, settings, write_text
 
 FOLDER = Path("_build/take-home")
 LARGEST = 700_000  # bytes that the first cell may add to a notebook
+LINE = 400  # letters of the packed library in a line: a notebook stores each line with ten more
 RESULTS = "salnb/data/results/"  # inside the wheel
 ALWAYS = {"claims"}  # the ledger's own figures
 # What a chapter cannot do without: name to import, and name to install where that is another. ipywidgets is not among them:
@@ -102,7 +103,7 @@ def cell_source(notebook: nbformat.NotebookNode, files: dict[str, bytes], versio
     release = f"salnb @ git+{address}@v{version}" if address else ""
     program = Path(first_cell.__file__).read_text(encoding="utf-8").split('"""', 2)[2].strip()
     call = f"bring({version!r}, {needed!r}, {release!r},\n      {hashlib.sha256(text.encode()).hexdigest()!r}, '''"
-    lines = [text[at : at + 120] for at in range(0, len(text), 120)]
+    lines = [text[at : at + LINE] for at in range(0, len(text), LINE)]
     return "\n".join([TITLE, program, "", "", call, *lines, "''')"])
 
 
