@@ -227,5 +227,6 @@ def board(rows: Mapping[str, Iterable[Mapping]]) -> str:
             f"{SHAPES[entry['verdict']]}</svg></a>" for i, entry in enumerate(entries))  # fmt: skip
         counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in SHAPES if verdict in verdicts)
         told.append(f'<span class="claim-part">{escape(title)} <span class="claim-counts">{counts}</span></span>'
-                    f'<svg class="claim-row" width="{30 * len(verdicts)}" height="30">{shapes}</svg>')  # fmt: skip
+                    f'<svg class="claim-row" width="{30 * len(verdicts)}" viewBox="0 0 {30 * len(verdicts)} 30">'
+                    f"{shapes}</svg>")  # fmt: skip
     return f'<div class="claim-board">{"".join(told)}</div>'
