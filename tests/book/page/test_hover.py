@@ -2,6 +2,10 @@
 
 import re
 import unicodedata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from tools.page import hover
 from tools.tree import ROOT
@@ -51,3 +55,32 @@ def test_greek_letters_are_those_of_the_alphabet():
         if command != "sum" and len(sign) == 1 and "GREEK" in (name := unicodedata.name(sign)):
             case = "CAPITAL" if command[0].isupper() else "SMALL"
             assert name == f"GREEK {case} LETTER {command.removeprefix('var').upper().replace('LAMBDA', 'LAMDA')}", command
+
+
+@pytest.mark.parametrize(
+    ("people", "named"),
+    [
+        ("One, A.", "One"), ("One, A. and Two, B.", "One and Two"), ("One, A. and Two, B. and Three, C.", "One, Two and Three"),
+        ("One, A. and Two, B. and Three, C. and Four, D.", "One et al."),
+    ],
+    ids=["one", "two", "three", "four"],
+)  # fmt: skip
+def test_up_to_three_authors_are_all_named(tmp_path: Path, people: str, named: str) -> None:
+    (tmp_path / "book").mkdir()
+    entry = f"@article{{a, author={{{people}}}, title={{A title}}, journal={{A journal}}, year={{2001}}, doi={{10.1/x}}}}"
+    (tmp_path / hover.SOURCES).write_text(entry, encoding="utf-8")
+    assert hover.sources(tmp_path) == {"https://doi.org/10.1/x": f"{named} (2001): A title. A journal."}
+
+
+def test_the_text_of_a_word_ends_before_the_link_to_its_chapter(tmp_path: Path) -> None:
+    (tmp_path / hover.WORDS).parent.mkdir(parents=True)
+    (tmp_path / hover.WORDS).write_text('<a id="word-x"></a>**A word.** What it says. → [Chapter](x.md)\n', encoding="utf-8")
+    assert hover.words(tmp_path) == {"word-x": "A word: What it says."}
+
+
+def test_the_page_of_symbols_does_not_explain_its_own_words() -> None:
+    app, body = SimpleNamespace(srcdir=str(ROOT)), '<a href="#word-sensitivity">x</a>'
+    for page, explained in (("book/appendix/symbols", False), ("book/intro", True)):
+        context = {"body": body}
+        hover.explain_links(app, page, "page.html", context, object())
+        assert ("data-tip" in context["body"]) is explained
