@@ -72,3 +72,45 @@ def test_a_subscript_stands_below_its_line_and_an_exponent_above():
         height += float(shift)
         at |= dict.fromkeys(letters.split(), height)
     assert abs(at["before"] - at["after"]) < 0.05 and at["b"] < at["before"] - 1 < at["a"] - 2  # two decimals are written
+
+
+def formula(*runs: tuple[str, int]) -> str:
+    """A text as Matplotlib writes it, each run of letters from its place on."""
+    spans = ""
+    for letters, start in runs:
+        places = " ".join(str(start + at) for at in range(len(re.sub("&[a-z]+;", "x", letters))))
+        spans += f'<tspan x="{places}" y="0" style="a">{letters}</tspan>'
+    return f"<text>{spans}</text>"
+
+
+def said(text: str) -> str:
+    return re.sub("<[^>]*>", "", ink.recolored(text))
+
+
+def test_a_drawing_keeps_its_shape_in_the_page():
+    assert "aspect-ratio: 200 / 100" in ink.svg_of_page('<svg viewBox="0 0 200 100"></svg>', "both", "f1-")
+
+
+def test_letters_of_a_formula_are_read_from_left_to_right():
+    assert said(formula(("words", 20), ("some", 0))) == "somewords"
+
+
+def test_a_relation_has_thin_spaces_around_it():
+    assert said(formula(("size=1", 0))) == "size\u2009=\u20091"
+
+
+def test_a_sign_of_a_formula_cannot_begin_a_tag():
+    assert said(formula(("size &lt; 1", 0))) == "size &lt; 1"
+
+
+def test_spaces_at_the_ends_of_a_run_are_kept():
+    assert ink.recolored(formula(("a word ", 0))).startswith('<text xml:space="preserve">')
+
+
+def test_the_signs_of_a_scale_keep_their_places():
+    assert ink.recolored(formula(("10", 0), ("ab", 2))) == formula(("10", 0), ("ab", 2))
+
+
+def test_bold_words_stay_bold_without_their_font():
+    bold = ink.recolored("<text style=\"font: 700 12px 'DejaVu Sans'\">x</text>")
+    assert bold == '<text style="font-size: 12px; font-weight: 700">x</text>'
