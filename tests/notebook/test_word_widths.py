@@ -38,6 +38,19 @@ def test_a_drawing_with_another_typeface_stays_as_it_is():
     assert with_lengths(svg) == svg
 
 
+def text(words: str, more: str = "") -> str:
+    return f"<svg><text style=\"font-size: 10px; font-family: 'Source Sans Pro'{more}\" x=\"1\">{words}</text></svg>"
+
+
+def test_three_letters_have_no_length_and_four_have():
+    assert "textLength" not in with_lengths(text("123")) and "textLength" in with_lengths(text("1234"))
+
+
+def test_bold_words_have_the_length_of_bold_letters():
+    bold, light = (f"{length(WORDS[:12], 10.0, weight, 'normal'):.1f}" for weight in ("bold", "normal"))
+    assert bold != light and f'textLength="{bold}"' in with_lengths(text(WORDS[:12], "; font-weight: 700"))
+
+
 @needs_chromium
 def test_a_browser_without_the_typeface_obeys(tmp_path):
     (tmp_path / "page.html").write_text(f"<body>{drawing()}</body>", encoding="utf-8")
