@@ -16,6 +16,7 @@ import torch
 
 from ...common.processor import processor
 from ...common.progress import progress_bar
+from ...common.rounded import rounded
 from ...common.version import __version__
 from ...notebook.book_files import BOOK, write_atomically
 from ...representations.study import plan as geometry
@@ -186,7 +187,7 @@ def spectra_all(progress: bool = True) -> None:
         if read(SPECTRA).get(name, {}).get("arguments") != arguments:
             began, run = time.perf_counter(), spectra_under_sal(**arguments)
             run |= {"seconds": round(time.perf_counter() - began, 1), "arguments": arguments, "provenance": provenance()}
-            write(SPECTRA, {**read(SPECTRA), name: spectra.rounded(run)})
+            write(SPECTRA, {**read(SPECTRA), name: rounded(run)})
 
 
 def tuned_radius_all(progress: bool = True, n_jobs: int = 1, only: Callable[[Job], bool] = lambda job: True) -> None:

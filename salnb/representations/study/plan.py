@@ -10,6 +10,7 @@ from zlib import crc32
 
 import torch
 
+from ...common.rounded import rounded
 from ..krotov_hopfield import KrotovHopfieldLayer
 from ..krotov_hopfield_training import train_krotov_hopfield
 from ..training.recipe import as_recipe
@@ -98,17 +99,6 @@ def run_one(job: Job, *, replicas: int = REPLICAS, pilot: bool = False) -> dict:
     found = measure(net, split, generator, search=what in SEARCHED)
     found |= {"loss": history["loss"][-1].tolist(), **extra, "training_seconds": round(trained, 1)}
     return {**rounded(found), "seconds": round(time.perf_counter() - began, 1), "seed": generator.initial_seed()}
-
-
-def rounded(value: object) -> object:
-    """Numbers with five significant digits, in lists and dictionaries; infinite ones and NaN as None, which JSON has."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if abs(value) < float("inf") else None
-    return value
 
 
 def settings_of(job: Job) -> dict:

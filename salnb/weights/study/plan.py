@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from zlib import crc32
 
+from ...common.rounded import rounded
 from .branches import part
 from .data import SETS
 from .learning import learn
@@ -93,14 +94,3 @@ def run_one(job: Job, runs: Runs, replicas: int = REPLICAS) -> dict:
     else:
         found = function(given.pop("data"), seeds, replicas=replicas, **given)
     return {**rounded(found), "seconds": round(time.perf_counter() - began, 1)}
-
-
-def rounded(value: object) -> object:
-    """Numbers with five significant digits, in lists and dictionaries; infinite ones and NaN as None, which JSON has."""
-    if isinstance(value, dict):
-        return {key: rounded(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if abs(value) < float("inf") else None
-    return value
